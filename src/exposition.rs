@@ -1,3 +1,8 @@
 //! Prometheus exposition formats: read and write. Does not know Datadog, mappings or the network.
+//!
+//! Text 0.0.4 is read line by line, and a bad line costs itself only: see [`lex`] for what is accepted.
 
 pub mod family;
+pub mod lex;
+pub mod series;
+pub mod write;
