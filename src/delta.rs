@@ -1,1 +1,320 @@
-//! delta
+//! Running totals become increases, proven and never guessed: the rules of ARCHITECTURE.md, "Increases".
+//!
+//! Works on source slots, before anything is merged, and keeps its totals per process identity
+//! (`process_start_time_seconds`), so that a restart, a reset of one row, a load-balanced URL and an exporter whose
+//! objects outlive it all come out right. In memory: nothing here survives promdog's own restart.
+
+use crate::catalog::{Catalog, NO_OUTPUT, Part, Slot};
+use crate::exposition::family::FamilyType;
+use crate::mapping::{Epoch, Mapping};
+use crate::time::UnixMillis;
+use crate::view::{Column, View};
+
+/// Starts closer than this are one process if nothing fell: Go derives the start from the boot time, so a step of the
+/// clock moves it.
+const SAME_START_SECONDS: f64 = 5.0;
+/// Processes remembered behind one URL.
+const MAX_PROCESSES: usize = 16;
+
+/// What the first value of a series is worth when nothing earlier is known of its process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstValue {
+    /// Its full value if the process demonstrably started after the target was first watched; else a baseline.
+    #[default]
+    Prove,
+    /// Always its full value.
+    Always,
+    /// Always a baseline.
+    Never,
+}
+
+/// When a pull was made, by the target's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The response's `Date`, or our clock where it has none.
+    pub date: UnixMillis,
+    /// When this target was first watched.
+    pub watching_since: UnixMillis,
+}
+
+/// What a pull meant for the totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Advance {
+    /// Rows that fell within one process.
+    pub resets: u64,
+    /// Series whose first value was withheld.
+    pub baselines: u64,
+    /// Another process answered than the one before.
+    pub process: ProcessChange,
+}
+
+/// Which process answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProcessChange {
+    /// The first pull, or one without a start time.
+    #[default]
+    First,
+    Same,
+    /// It started after the last good pull: the target restarted.
+    Replaced,
+    /// It was running before: another process behind the same URL.
+    Another,
+}
+
+#[derive(Clone, Debug)]
+struct Process {
+    start: Option<f64>,
+    /// The last finite value of each source slot.
+    totals: Column,
+    /// Slots of its last pull, if that was complete: what is missing here did not exist then.
+    last: Option<Column>,
+}
+
+/// The totals handed on so far, and the increases not handed on yet, of one target.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    first_value: FirstValue,
+    /// The one seen last is last.
+    processes: Vec<Process>,
+    last_good: Option<UnixMillis>,
+    owed: Column,
+}
+
+impl Cursor {
+    #[must_use]
+    pub fn new(first_value: FirstValue) -> Self {
+        Self { first_value, processes: Vec::new(), last_good: None, owed: Column::default() }
+    }
+
+    /// How many processes have answered; more than one at a time means that the URL is load-balanced.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Takes one good pull in; call it once for each, in order.
+    pub fn advance(&mut self, view: &View, mapping: &Mapping, moment: Moment) -> Advance {
+        let slots = view.catalog.slots.len();
+        self.owed.grow(slots);
+        let start = start_time(view);
+        let (process, change, mut rule) = self.identify(view, start, moment);
+        let mut process = process;
+        process.totals.grow(slots);
+        let fallen = Fallen::find(view, &process.totals);
+        let mut advance = Advance { process: change, ..Advance::default() };
+        if change == ProcessChange::Same || change == ProcessChange::First && process.last.is_some() {
+            advance.resets = fallen.rows.iter().filter(|fell| **fell).count() as u64;
+        }
+        if let (First::Unproven, FirstValue::Always) = (rule, self.first_value) {
+            rule = First::Full;
+        }
+        for (id, value) in view.source.iter() {
+            if !value.is_finite() || !grows(&view.catalog, &view.catalog.slots[id]) {
+                continue;
+            }
+            let epoch = if change == ProcessChange::Replaced { epoch_of(view, mapping, id) } else { Epoch::Auto };
+            let increase = increase(view, &process, &fallen, rule, epoch, id, value);
+            process.totals.set(id, value);
+            match increase {
+                Some(increase) if view.folded.is_present(id) => self.owed.add(id, increase),
+                Some(_) => {}
+                None => advance.baselines += u64::from(view.folded.is_present(id)),
+            }
+        }
+        process.start = start.or(process.start);
+        process.last = view.ledger.is_complete().then(|| view.source.clone());
+        self.processes.push(process);
+        if self.processes.len() > MAX_PROCESSES {
+            self.processes.remove(0);
+        }
+        self.last_good = Some(moment.date);
+        advance
+    }
+
+    /// Finds the totals to compare with, takes them out of the list, and says how series without a total count.
+    fn identify(&mut self, view: &View, start: Option<f64>, moment: Moment) -> (Process, ProcessChange, First) {
+        let known = |process: &Process| match (process.start, start) {
+            (Some(known), Some(start)) if known == start => true,
+            (Some(known), Some(start)) => {
+                (known - start).abs() < SAME_START_SECONDS && !Fallen::find(view, &process.totals).any()
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if let Some(at) = self.processes.iter().rposition(known) {
+            let process = self.processes.remove(at);
+            let rule = if process.last.is_some() { First::IfAbsentBefore } else { First::Baseline };
+            return (process, ProcessChange::Same, rule);
+        }
+        let fresh = Process { start, totals: Column::default(), last: None };
+        let started = start.map(|start| UnixMillis((start * 1000.0) as i64));
+        match (self.processes.last(), started, self.last_good) {
+            (None, started, _) => {
+                let proven = started.is_some_and(|started| started > moment.watching_since);
+                let rule = match self.first_value {
+                    FirstValue::Always => First::Full,
+                    FirstValue::Prove if proven => First::Full,
+                    FirstValue::Prove | FirstValue::Never => First::Baseline,
+                };
+                (fresh, ProcessChange::First, rule)
+            }
+            (Some(_), Some(started), Some(last_good)) if started > last_good => {
+                let before = self.processes.pop().unwrap_or(fresh);
+                (before, ProcessChange::Replaced, First::Full)
+            }
+            // A start time that came or went with the totals going on is the same process.
+            (Some(last), _, _)
+                if (last.start.is_none() || start.is_none()) && !Fallen::find(view, &last.totals).any() =>
+            {
+                let process = self.processes.pop().unwrap_or(fresh);
+                (process, ProcessChange::Same, First::IfAbsentBefore)
+            }
+            (Some(_), _, _) => (fresh, ProcessChange::Another, First::Unproven),
+        }
+    }
+
+    /// Hands the increases over: by output slot, folded from the source slots that were measured since the last call.
+    pub fn take(&mut self, catalog: &Catalog) -> Column {
+        let mut out = Column::new(catalog.out_slots.len());
+        for (id, increase) in self.owed.iter() {
+            let slot = &catalog.slots[id];
+            if slot.out != NO_OUTPUT {
+                out.add(slot.out as usize, increase);
+            }
+        }
+        self.owed = Column::new(catalog.slots.len());
+        out
+    }
+
+    /// Whether increases wait to be taken.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.owed.iter().any(|(_, increase)| increase > 0.0)
+    }
+
+    /// Follows a compaction: `moved[old]` is the new slot, or [`NO_OUTPUT`] if it is gone.
+    pub fn remap(&mut self, moved: &[u32], slots: usize) {
+        let follow = |column: &Column| {
+            let mut new = Column::new(slots);
+            for (id, value) in column.iter() {
+                if let Some(&to) = moved.get(id).filter(|to| **to != NO_OUTPUT) {
+                    new.set(to as usize, value);
+                }
+            }
+            new
+        };
+        for process in &mut self.processes {
+            process.totals = follow(&process.totals);
+            process.last = process.last.as_ref().map(follow);
+        }
+        self.owed = follow(&self.owed);
+    }
+}
+
+/// How a series without a total counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    /// Its full value: the process is new.
+    Full,
+    /// Its full value if it was absent from the process' last complete pull.
+    IfAbsentBefore,
+    Baseline,
+    /// As [`First::Baseline`], unless the operator wants first values always.
+    Unproven,
+}
+
+/// The increase of one number; `None` makes it a baseline.
+fn increase(
+    view: &View,
+    process: &Process,
+    fallen: &Fallen,
+    rule: First,
+    epoch: Epoch,
+    id: usize,
+    value: f64,
+) -> Option<f64> {
+    let slot = &view.catalog.slots[id];
+    let replaced = rule == First::Full && process.totals.get(id).is_some();
+    let Some(total) = process.totals.get(id) else {
+        return match (rule, epoch) {
+            (First::Full, Epoch::Object) => None,
+            (First::Full, Epoch::Process | Epoch::Auto) => Some(value),
+            (First::IfAbsentBefore, _) => {
+                process.last.as_ref().is_some_and(|last| !last.is_present(id)).then_some(value)
+            }
+            (First::Baseline | First::Unproven, _) => None,
+        };
+    };
+    let fell = fallen.rows[slot.row as usize];
+    let family = view.catalog.row(slot).family as usize;
+    let reset = match (replaced, epoch) {
+        (true, Epoch::Process) => true,
+        (true, Epoch::Auto) => fallen.families[family],
+        (true, Epoch::Object) | (false, _) => fell,
+    };
+    Some(if reset { value } else { value - total })
+}
+
+/// Which rows and families hold a number below its total.
+struct Fallen {
+    rows: Vec<bool>,
+    families: Vec<bool>,
+}
+
+impl Fallen {
+    fn find(view: &View, totals: &Column) -> Self {
+        let catalog = &view.catalog;
+        let mut fallen = Self { rows: vec![false; catalog.rows.len()], families: vec![false; catalog.families.len()] };
+        for (id, value) in view.source.iter() {
+            let slot = &catalog.slots[id];
+            if grows(catalog, slot) && totals.get(id).is_some_and(|total| value < total) {
+                fallen.rows[slot.row as usize] = true;
+                fallen.families[catalog.row(slot).family as usize] = true;
+            }
+        }
+        fallen
+    }
+
+    fn any(&self) -> bool {
+        self.families.iter().any(|fell| *fell)
+    }
+}
+
+/// Whether a source number is a running total: by what it feeds, or by its family's type if it feeds nothing.
+fn grows(catalog: &Catalog, slot: &Slot) -> bool {
+    if slot.out != NO_OUTPUT {
+        let (out, _, family) = catalog.output(slot.out as usize);
+        return out.part.is_cumulative(family.kind);
+    }
+    match catalog.family(catalog.row(slot)).kind {
+        FamilyType::Counter | FamilyType::Histogram => true,
+        FamilyType::Summary => !matches!(slot.part, Part::Quantile(_)),
+        FamilyType::Gauge
+        | FamilyType::Untyped
+        | FamilyType::GaugeHistogram
+        | FamilyType::Info
+        | FamilyType::StateSet => false,
+    }
+}
+
+fn epoch_of(view: &View, mapping: &Mapping, id: usize) -> Epoch {
+    match view.catalog.row(&view.catalog.slots[id]).route {
+        crate::catalog::Route::Mapped { rule, .. } => mapping.rule(rule).epoch,
+        crate::catalog::Route::Unmapped(_) | crate::catalog::Route::Excluded | crate::catalog::Route::Collided => {
+            Epoch::Auto
+        }
+    }
+}
+
+/// `process_start_time_seconds`, in seconds since 1970, if the exposition holds it.
+#[must_use]
+pub fn start_time(view: &View) -> Option<f64> {
+    let catalog = &view.catalog;
+    let is_start = |slot: &Slot| {
+        let row = catalog.row(slot);
+        row.labels.is_empty() && catalog.family(row).name == "process_start_time_seconds"
+    };
+    let family = catalog.families.iter().any(|family| family.name == "process_start_time_seconds");
+    let slot = family.then(|| catalog.slots.iter().position(is_start)).flatten()?;
+    view.source.get(slot).filter(|start| start.is_finite())
+}

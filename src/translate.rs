@@ -42,13 +42,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            samples: 5_000_000,
-            line_bytes: 65_536,
-            labels: 64,
-            label_name_bytes: 256,
-            label_value_bytes: 8_192,
-        }
+        Self { samples: 5_000_000, line_bytes: 65_536, labels: 64, label_name_bytes: 256, label_value_bytes: 8_192 }
     }
 }
 
@@ -276,7 +270,9 @@ pub fn describe_refusals(ledger: &Ledger) -> String {
 /// Whether a reason says that the document is no exposition at all rather than one with a bad line.
 #[must_use]
 pub fn looks_foreign(ledger: &Ledger) -> bool {
-    ledger.samples == 0 && ledger.refused_lines > 0 && ledger.refusals.iter().all(|refusal| refusal.reason != Reason::Type)
+    ledger.samples == 0
+        && ledger.refused_lines > 0
+        && ledger.refusals.iter().all(|refusal| refusal.reason != Reason::Type)
 }
 
 /// Whether a part may be sent to Datadog: not the `+Inf` bucket, which equals the count.

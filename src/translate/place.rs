@@ -200,7 +200,7 @@ impl Index {
                 family
             }
         };
-        let key = hash(&[&family.to_le_bytes()], labels);
+        let key = hash(&[&family.to_le_bytes()[..]], labels);
         if let Some(&row) = self.rows.get(&key) {
             return row;
         }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use crate::catalog::{Catalog, NO_OUTPUT, OutFamily, OutRow, OutSlot, OutputKind, Part, Route, Unmapped};
 use crate::exposition::family::FamilyType;
 use crate::exposition::write;
-use crate::mapping::{Find, Hit, HistogramMode, Mapping, Rule};
+use crate::mapping::{Find, HistogramMode, Hit, Mapping, Rule};
+use crate::payload::points::json_tags;
 use crate::translate::place::{hash, index};
 use crate::translate::{Params, names};
 use crate::view::page_labels;
@@ -92,13 +93,13 @@ impl Outputs {
 
     fn row(&mut self, catalog: &mut Catalog, family: u32, tags: Vec<String>) -> u32 {
         let stored: Vec<(String, &str)> = tags.iter().map(|tag| (names::stored_tag(tag), "")).collect();
-        let key = hash(&[&family.to_le_bytes()], &stored);
+        let key = hash(&[&family.to_le_bytes()[..]], &stored);
         if let Some(&row) = self.rows.get(&key) {
             return row;
         }
         let row = index(catalog.out_rows.len());
         let page_labels = page_labels(&tags);
-        let json_tags = tags.iter().map(|tag| json_string(tag)).collect::<Vec<_>>().join(",");
+        let json_tags = json_tags(&tags);
         catalog.out_rows.push(OutRow { family, tags, page_labels, json_tags, slots: Vec::new() });
         catalog.out_families[family as usize].rows.push(row);
         self.rows.insert(key, row);
@@ -121,10 +122,6 @@ impl Outputs {
         catalog.out_rows[out_row as usize].slots.insert(before, slot);
         slot
     }
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 fn help(rule: &Rule, source_help: &str, source_name: &str) -> String {
