@@ -1,0 +1,214 @@
+//! One request and its answer, over our own client or Datadog's. Judges nothing and repeats nothing.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use reqwest::header::{self, HeaderName, HeaderValue};
+use reqwest::{NoProxy, Response, Url};
+
+use super::key::{self, ReadKey};
+use super::{Client, Error, Key, Params, Proxy};
+use crate::payload::Body;
+use crate::tls::{self, CertificateProblem};
+
+const USER_AGENT: &str = concat!("promdog/", env!("CARGO_PKG_VERSION"));
+const DD_API_KEY: HeaderName = HeaderName::from_static("dd-api-key");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// As Datadog's API reference spells it.
+const ZSTD: HeaderValue = HeaderValue::from_static("zstd1");
+/// How much of an answer is read.
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Status {
+        code: u16,
+        /// The header, unread.
+        retry_after: Option<String>,
+        /// The beginning of the answer on one line, or where a redirect leads; the key is masked.
+        text: String,
+    },
+    Timeout,
+    /// No answer, and why.
+    Broken(String),
+    /// Nothing was sent, since there is no usable key.
+    NoKey(String),
+}
+
+#[derive(Debug)]
+pub(super) struct Transport {
+    key: Key,
+    timeout: Duration,
+    client: reqwest::Client,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Own {
+        url: Url,
+    },
+    #[cfg(feature = "datadog-api")]
+    Official(super::official::Official),
+}
+
+impl Transport {
+    pub(super) fn new(params: &Params) -> Result<Self, Error> {
+        let Params { endpoint, key, proxy, tls, timeout, queue_max_bytes: _, queue_max_age: _, client } = params;
+        let url = series_url(endpoint)?;
+        if let Key::Static(secret) = key {
+            ReadKey::new(secret).ok_or(Error::Key)?;
+        }
+        let http = http_client(tls, proxy.as_ref())?;
+        let way = match client {
+            Client::Own => Way::Own { url },
+            #[cfg(feature = "datadog-api")]
+            Client::Official => Way::Official(super::official::Official::new(endpoint, http.clone())),
+            #[cfg(not(feature = "datadog-api"))]
+            Client::Official => return Err(Error::NoOfficialClient),
+        };
+        Ok(Self { key: key.clone(), timeout: *timeout, client: http, way })
+    }
+
+    /// The key as it is now.
+    pub(super) async fn key(&self) -> Option<ReadKey> {
+        key::read(&self.key).await.ok()
+    }
+
+    /// Whether the key may change while we run.
+    pub(super) fn key_may_change(&self) -> bool {
+        matches!(self.key, Key::File(_))
+    }
+
+    /// Sends a body once, and says with which key.
+    pub(super) async fn send(&self, body: &Body) -> (Answer, Option<ReadKey>) {
+        let key = match key::read(&self.key).await {
+            Ok(key) => key,
+            Err(text) => return (Answer::NoKey(text), None),
+        };
+        let sending = async {
+            match &self.way {
+                Way::Own { url } => self.post(url, &key, body).await,
+                #[cfg(feature = "datadog-api")]
+                Way::Official(official) => official.send(&key, body).await,
+            }
+        };
+        let answer = tokio::time::timeout(self.timeout, sending).await.unwrap_or(Answer::Timeout);
+        (answer, Some(key))
+    }
+
+    async fn post(&self, url: &Url, key: &ReadKey, body: &Body) -> Answer {
+        let request = self
+            .client
+            .post(url.clone())
+            .header(DD_API_KEY, key.header())
+            .header(header::CONTENT_TYPE, JSON)
+            .header(header::CONTENT_ENCODING, ZSTD)
+            .body(bytes::Bytes::from_owner(std::sync::Arc::clone(&body.zstd)));
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return broken(&error),
+        };
+        let code = response.status().as_u16();
+        let retry_after = text_of(&response, &header::RETRY_AFTER);
+        let text = match text_of(&response, &header::LOCATION) {
+            Some(location) if (300..400).contains(&code) => where_to(url, &location),
+            _ => key.masked_in(&excerpt(&beginning(response).await)),
+        };
+        Answer::Status { code, retry_after, text }
+    }
+}
+
+fn series_url(endpoint: &Url) -> Result<Url, Error> {
+    let shown = || Error::Endpoint(format!("{}://{}", endpoint.scheme(), endpoint.host_str().unwrap_or_default()));
+    if !matches!(endpoint.scheme(), "http" | "https") || !endpoint.has_host() {
+        return Err(shown());
+    }
+    let mut url = endpoint.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.set_path(&format!("{}/api/v2/series", endpoint.path().trim_end_matches('/')));
+    Ok(url)
+}
+
+fn http_client(tls: &tls::ClientParams, proxy: Option<&Proxy>) -> Result<reqwest::Client, Error> {
+    let mut config = tls::client_config(tls)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(1)
+        .user_agent(USER_AGENT);
+    if let Some(Proxy { url, no_proxy }) = proxy {
+        // The error of a bad proxy URL would quote it, password and all.
+        let proxy = reqwest::Proxy::all(url.clone()).map_err(|error| Error::Proxy(innermost(&error.without_url())))?;
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(no_proxy)));
+    }
+    builder.build().map_err(|error| Error::Client(innermost(&error)))
+}
+
+pub(super) fn broken(error: &reqwest::Error) -> Answer {
+    if error.is_timeout() {
+        return Answer::Timeout;
+    }
+    match tls::certificate_advice(error) {
+        Some(CertificateProblem::UnknownIssuer) => Answer::Broken(format!(
+            "{}; if a proxy of yours signs it, set SSL_CERT_FILE to a PEM file that holds its CA",
+            CertificateProblem::UnknownIssuer.fact()
+        )),
+        Some(problem) => Answer::Broken(problem.fact()),
+        None if error.is_dns() => Answer::Broken(format!("the host is unknown ({})", innermost(error))),
+        None if error.is_connect() => Answer::Broken(format!("cannot connect ({})", innermost(error))),
+        None => Answer::Broken(innermost(error)),
+    }
+}
+
+/// The beginning of an answer, so that the connection can be used again.
+async fn beginning(mut response: Response) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < MAX_ANSWER_BYTES
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes
+}
+
+/// `{"errors":["a","b"]}` as `a, b`; anything else folded to one line, and HTML not at all.
+pub(super) fn excerpt(answer: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Errors {
+        errors: Vec<String>,
+    }
+    let text = match serde_json::from_slice::<Errors>(answer) {
+        Ok(parsed) => parsed.errors.join(", "),
+        Err(_) => String::from_utf8_lossy(answer).into_owned(),
+    };
+    if text.trim_start().starts_with('<') {
+        return String::new();
+    }
+    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    folded.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// The origin and path a redirect leads to.
+fn where_to(url: &Url, location: &str) -> String {
+    let Ok(mut next) = url.join(location) else { return "nowhere".to_owned() };
+    let _ = (next.set_username(""), next.set_password(None));
+    next.set_query(None);
+    next.to_string()
+}
+
+fn text_of(response: &Response, name: &HeaderName) -> Option<String> {
+    response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
