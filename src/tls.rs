@@ -131,6 +131,14 @@ pub fn parse_server_name(name: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(name.to_owned()).map_err(|_| Error::BadServerName(name.to_owned()))
 }
 
+/// The certificates of a PEM bundle, at least one.
+///
+/// # Errors
+/// The file cannot be read, is no PEM, or holds no certificate.
+pub fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    read_certificates("CA file", path)
+}
+
 fn read_certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bytes = read(what, path)?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)
@@ -158,7 +166,7 @@ fn read_roots(path: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     let mut refused = None;
     // A bundle may hold a certificate that webpki cannot use beside good ones.
-    for certificate in read_certificates("CA file", path)? {
+    for certificate in read_ca_file(path)? {
         if let Err(error) = roots.add(certificate) {
             refused = Some(error);
         }
