@@ -17,6 +17,7 @@ use crate::payload::Body;
 use crate::tls;
 
 mod key;
+mod log;
 #[cfg(feature = "datadog-api")]
 mod official;
 mod push;

@@ -85,12 +85,14 @@ impl Scraper {
     ///
     /// # Errors
     /// [`Error::Setup`]: certificate files that cannot be used, or a URL that is not `http` or `https`.
-    pub fn new(params: Params) -> Result<Self, Error> {
+    pub fn new(mut params: Params) -> Result<Self, Error> {
         for url in std::iter::once(&params.url).chain(&params.health_url) {
             if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
                 return Err(Error::Setup(format!("{} is no http:// or https:// URL", error::shown(url))));
             }
         }
+        // Headers are often keys; marked so, they are never printed.
+        params.headers.iter_mut().for_each(|(_, value)| value.set_sensitive(true));
         let pinned = Pinned::new(&params.url, params.tls.server_name.as_deref());
         let clients = Mutex::new(Clients::new(params.tls.clone(), pinned)?);
         Ok(Self { params, clients, last_size: AtomicUsize::new(0) })
@@ -188,7 +190,7 @@ impl Scraper {
                 .headers(headers)
                 .send()
                 .await
-                .map_err(|source| Error::from_request(&url, &source, progress))?;
+                .map_err(|source| Error::from_request(&url, &source))?;
             progress.answered();
             let Some(next) = redirect(&url, &response)? else { return Ok(response) };
             body::aside(response, MAX_ASIDE_BYTES).await;

@@ -179,3 +179,47 @@ async fn a_kubeconfig_names_server_and_token() {
     assert_eq!(error.label(), "config");
     assert!(error.to_string().contains("nothing cannot be used"), "{error}");
 }
+
+#[tokio::test]
+async fn the_api_servers_certificate_is_verified_against_the_ca_file() {
+    tls::install_provider();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    let mut stranger = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    stranger.distinguished_name.push(rcgen::DnType::CommonName, "stranger");
+    let stranger = stranger.self_signed(&other).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, pem: String| {
+        fs::write(dir.path().join(name), pem).unwrap();
+        dir.path().join(name)
+    };
+    let (right, wrong) = (write("right.pem", cert.pem()), write("wrong.pem", stranger.pem()));
+
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![cert.der().clone()], key).unwrap();
+    let config = axum_server::tls_rustls::RustlsConfig::from_config(Arc::new(config));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/apis/kubevirt.io/v1/{kind}", get(async || page(0..1, "")));
+    let server = axum_server::from_tcp_rustls(listener, config).unwrap();
+    tokio::spawn(async move { server.serve(router.into_make_service()).await.unwrap() });
+
+    let url: Url = format!("https://{address}/").parse().unwrap();
+    let source = |ca_file: PathBuf| Source::Url {
+        url: url.clone(),
+        token_file: None,
+        ca_file: Some(ca_file),
+        insecure_skip_verify: false,
+    };
+    let lister = Lister::connect(Params { source: source(right), ..params(address) }).await.unwrap();
+    assert_eq!(lister.list().await.unwrap().inventory.vmis.len(), 1);
+    let lister = Lister::connect(Params { source: source(wrong), ..params(address) }).await.unwrap();
+    let error = lister.list().await.unwrap_err();
+    assert_eq!(error.label(), "tls", "{error}");
+    assert!(error.to_string().contains("give the cluster's CA file"), "{error}");
+    let missing = Lister::connect(Params { source: source("/nowhere".into()), ..params(address) }).await.unwrap_err();
+    assert!(missing.to_string().starts_with("cannot read CA file /nowhere"), "{missing}");
+}

@@ -1,6 +1,5 @@
 //! The task of one endpoint: takes bodies in, sends them one at a time, and waits when it should.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,15 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::key::ReadKey;
+use super::log::Log;
 use super::queue::Queue;
 use super::retry::{self, Backoff, Verdict};
 use super::stats::{RequestClass, State, Stats};
 use super::transport::{Answer, Transport};
 use super::{Drained, Params, Queued, split};
 use crate::time::UnixMillis;
-
-/// One kind of trouble is logged this often at most.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// The waits; tests shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -239,7 +236,13 @@ impl Worker {
         let now = Instant::now();
         self.gate = Gate::Key { refused, probe_at: now + self.timing.key_probe, poll_at: now + self.timing.key_poll };
         self.stats.state(State::KeyRefused);
-        self.trouble("key", &format!("{text}; points are kept meanwhile, up to the queue's limits"));
+        self.trouble(
+            "key",
+            &format!(
+                "{text}; points are kept meanwhile, and tried again every {} s and when the key changes",
+                self.timing.key_probe.as_secs()
+            ),
+        );
     }
 
     fn retry(&mut self, queued: Queued, asked: Option<Duration>, label: &'static str, text: String) {
@@ -342,43 +345,4 @@ fn now() -> UnixMillis {
 fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 11;
     bits as f64 / (1_u64 << 53) as f64
-}
-
-/// Logs each kind of trouble at a bounded rate, and how often it was not said.
-#[derive(Default)]
-struct Log {
-    failing: bool,
-    said: HashMap<&'static str, (Instant, u64)>,
-}
-
-impl Log {
-    fn warn(&mut self, label: &'static str, text: impl FnOnce() -> String) {
-        if let Some(unsaid) = self.may_say(label) {
-            tracing::warn!(unsaid, "datadog: {}", text());
-        }
-    }
-
-    fn info(&mut self, label: &'static str, text: impl FnOnce() -> String) {
-        if let Some(unsaid) = self.may_say(label) {
-            tracing::info!(unsaid, "datadog: {}", text());
-        }
-    }
-
-    fn may_say(&mut self, label: &'static str) -> Option<u64> {
-        let now = Instant::now();
-        match self.said.get_mut(label) {
-            Some((last, unsaid)) if now.duration_since(*last) < LOG_EVERY => {
-                *unsaid += 1;
-                None
-            }
-            Some((last, unsaid)) => {
-                *last = now;
-                Some(std::mem::take(unsaid))
-            }
-            None => {
-                self.said.insert(label, (now, 0));
-                Some(0)
-            }
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
+use rustls::AlertDescription;
 
 use super::Auth;
 use crate::tls::{self, CertificateProblem};
@@ -68,7 +69,7 @@ impl Error {
     }
 
     /// Sorts an error that came while sending the request.
-    pub(super) fn from_request(url: &Url, source: &reqwest::Error, progress: &Progress) -> Self {
+    pub(super) fn from_request(url: &Url, source: &reqwest::Error) -> Self {
         let shown = shown(url);
         if source.is_timeout() {
             return Self::Connect { url: shown, cause: "the connection timed out".to_owned() };
@@ -79,6 +80,10 @@ impl Error {
                 (Some(problem), _) => problem.to_string(),
                 (None, rustls::Error::InvalidMessage(_)) => {
                     "the server does not speak TLS; use http:// if that is meant".to_owned()
+                }
+                (None, rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                    "the server wants a client certificate: give the target a certificate file and a key file"
+                        .to_owned()
                 }
                 (None, error) => format!("TLS failed: {error}"),
             };
@@ -91,8 +96,9 @@ impl Error {
         if source.is_connect() {
             return Self::Connect { url: shown, cause };
         }
-        progress.answered();
-        Self::Body { url: shown, cause }
+        // A TLS server that is spoken to in plain text hangs up, or answers in TLS.
+        let advice = if url.scheme() == "http" { " (if the port speaks TLS, use https:// in the URL)" } else { "" };
+        Self::Body { url: shown, cause: format!("{cause}{advice}") }
     }
 }
 
@@ -153,7 +159,9 @@ pub(super) fn check_content_type(content_type: Option<&str>) -> Result<(), Error
 /// What to do about a status other than 200; may be empty.
 pub(super) fn status_advice(status: StatusCode, text: &str, auth: &Auth) -> String {
     let advice = match status.as_u16() {
-        400 if text.contains("HTTP request to an HTTPS server") => "the port speaks TLS: use https:// in the URL",
+        400 if text.contains("to an HTTPS server") || text.contains("to HTTPS port") => {
+            "the port speaks TLS: use https:// in the URL"
+        }
         401 | 403 => match auth {
             Auth::None => "it wants to know who asks: give a bearer token file or basic authentication for this target",
             Auth::Basic { .. } => "user name or password are refused: check the target's basic authentication",

@@ -332,3 +332,11 @@ async fn plain_http_behind_an_https_url_is_told() {
     assert_eq!(error.label(), "tls", "{error}");
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
 }
+
+#[tokio::test]
+async fn an_http_url_of_a_tls_port_is_told() {
+    let server = serve_tls().await;
+    let error =
+        Scraper::new(params(&format!("http://{}/metrics", server.address))).unwrap().fetch(LONG).await.unwrap_err();
+    assert!(error.to_string().contains("use https://"), "{error}");
+}
