@@ -92,7 +92,7 @@ def scrape(base, report):
             report.check(CPU, len(cpu) == 1 and 0 < cpu[0] < 64, f"{cpu[0]:.4f} cores")
             latency = wait_for("a latency quantile", lambda: query(LATENCY))
             report.check(LATENCY, len(latency) == 1 and 0 < latency[0] < 60, f"{latency[0]:.4f} s")
-            target_up = query("promdog_target_up")
+            target_up = query('promdog_target_up{job="promdog"}')
             report.check("promdog_target_up", target_up == [1.0], str(target_up))
             kept = query('scrape_samples_scraped{job="promdog"} - scrape_samples_post_metric_relabeling{job="promdog"}')
             report.check("Prometheus keeps every sample", kept == [0.0], str(kept))
