@@ -102,7 +102,7 @@ impl Cursor {
         process.totals.grow(slots);
         let fallen = Fallen::find(view, &process.totals);
         let mut advance = Advance { process: change, ..Advance::default() };
-        if change == ProcessChange::Same || change == ProcessChange::First && process.last.is_some() {
+        if change == ProcessChange::Same {
             advance.resets = fallen.rows.iter().filter(|fell| **fell).count() as u64;
         }
         if let (First::Unproven, FirstValue::Always) = (rule, self.first_value) {

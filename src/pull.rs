@@ -1,1 +1,256 @@
-//! pull
+//! One pull of one target: fetch, translate, advance the cursor. The one place where the flow is spelled out.
+//!
+//! Requests for `/metrics` and pushes come at different times and may come together: a pull that is running is joined,
+//! never doubled, and every good pull passes through the cursor once.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tracing::{info, warn};
+
+use crate::catalog::NO_OUTPUT;
+use crate::delta::{Cursor, FirstValue, Moment, ProcessChange};
+use crate::mapping::Mapping;
+use crate::scrape::{Fetched, Scraper};
+use crate::telemetry::metrics::Metrics;
+use crate::time::UnixMillis;
+use crate::translate::{self, Translator, describe_refusals, looks_foreign};
+use crate::view::{Column, Extra, View};
+
+/// Identities that have to be dead before the catalogue is built anew.
+const MIN_DEAD_SLOTS: usize = 4096;
+
+/// What a target needs; made from the configuration by `app`.
+#[derive(Debug)]
+pub struct Params {
+    pub name: String,
+    pub mapping: Arc<Mapping>,
+    pub translate: translate::Params,
+    pub first_value: FirstValue,
+    /// Name and tags of the health gauge, if a health URL is probed.
+    pub health: Option<Health>,
+    pub host: Option<String>,
+    pub timeout: Duration,
+}
+
+/// The gauge that says whether the health URL answers.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Dotted, with the namespace.
+    pub name: String,
+    /// `key:value`, sorted.
+    pub tags: Vec<String>,
+}
+
+/// One pull, good or not.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    pub started: Instant,
+    pub finished: Instant,
+    pub view: Result<Arc<View>, Arc<Failure>>,
+    /// `can_connect`.
+    pub health: Option<Extra>,
+}
+
+/// Why a pull yielded nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Scrape(#[from] crate::scrape::error::Error),
+    #[error("the answer is no exposition: {0}")]
+    Foreign(String),
+    #[error("the pull ended without a result")]
+    Aborted,
+}
+
+impl Failure {
+    /// The value of the `reason` label.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Scrape(error) => error.label(),
+            Self::Foreign(_) => "foreign",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+type Running = Shared<BoxFuture<'static, Arc<Pulled>>>;
+
+/// A target and what is known of it.
+#[derive(Debug)]
+pub struct Target {
+    pub params: Params,
+    scraper: Scraper,
+    metrics: Metrics,
+    watching_since: SystemTime,
+    running: Mutex<Option<Running>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    translator: Translator,
+    cursor: Cursor,
+    latest: Option<Arc<Pulled>>,
+    /// The view of the latest good pull: what is owed refers to its catalogue.
+    last_good: Option<Arc<View>>,
+    failing: bool,
+}
+
+/// Increases taken from a target, with the view that names them.
+pub struct Taken {
+    pub view: Arc<View>,
+    pub increases: Column,
+}
+
+impl Target {
+    #[must_use]
+    pub fn new(params: Params, scraper: Scraper, metrics: Metrics) -> Arc<Self> {
+        let translator = Translator::new(Arc::clone(&params.mapping), params.translate.clone());
+        let cursor = Cursor::new(params.first_value);
+        let state = State { translator, cursor, latest: None, last_good: None, failing: false };
+        Arc::new(Self {
+            params,
+            scraper,
+            metrics,
+            watching_since: SystemTime::now(),
+            running: Mutex::new(None),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// A pull that is not older than `max_age`: the latest one, a running one, or a new one.
+    pub async fn pull_within(self: &Arc<Self>, max_age: Duration) -> Arc<Pulled> {
+        let latest = lock(&self.state).latest.clone();
+        match latest {
+            Some(latest) if latest.finished.elapsed() < max_age => latest,
+            Some(_) | None => self.pull().await,
+        }
+    }
+
+    /// A pull made now, or the one that is running.
+    pub fn pull(self: &Arc<Self>) -> impl Future<Output = Arc<Pulled>> + use<> {
+        let mut running = lock(&self.running);
+        match running.as_ref().filter(|pull| pull.peek().is_none()) {
+            Some(pull) => pull.clone(),
+            None => {
+                let target = Arc::clone(self);
+                // A task of its own: whoever gives up waiting does not cut it short for the others.
+                let task = tokio::spawn(async move { target.run().await });
+                let pull = async move { task.await.unwrap_or_else(|_| Arc::new(aborted())) }.boxed().shared();
+                *running = Some(pull.clone());
+                pull
+            }
+        }
+    }
+
+    async fn run(&self) -> Arc<Pulled> {
+        let started = Instant::now();
+        let timeout = self.params.timeout;
+        // A health URL that hangs may not hold up the numbers.
+        let (fetched, health) = tokio::join!(self.scraper.fetch(timeout), self.health(timeout / 3));
+        let view = match fetched {
+            Ok(fetched) => self.take_in(&fetched).map_err(Arc::new),
+            Err(error) => Err(Arc::new(error.into())),
+        };
+        let pulled = Arc::new(Pulled { started, finished: Instant::now(), view, health });
+        self.report(&pulled);
+        lock(&self.state).latest = Some(Arc::clone(&pulled));
+        pulled
+    }
+
+    async fn health(&self, timeout: Duration) -> Option<Extra> {
+        let Health { name, tags } = self.params.health.clone()?;
+        let answer = self.scraper.health(timeout).await;
+        let value = if answer.is_ok() { 1.0 } else { 0.0 };
+        let help = "Whether the health URL answers with a status below 400: 1 or 0.".to_owned();
+        Some(Extra { name, help, unit: None, tags, value })
+    }
+
+    /// Translates a document and advances the cursor, as one step under the lock.
+    fn take_in(&self, fetched: &Fetched) -> Result<Arc<View>, Failure> {
+        let mut state = lock(&self.state);
+        let view = Arc::new(state.translator.read(&fetched.body));
+        if looks_foreign(&view.ledger) {
+            return Err(Failure::Foreign(describe_refusals(&view.ledger)));
+        }
+        let now = SystemTime::now();
+        let date = fetched.date.unwrap_or_else(|| millis(now));
+        // The target's clock, not ours, says whether its process is younger than our watch.
+        let watched = now.duration_since(self.watching_since).unwrap_or_default();
+        let watching_since = UnixMillis(date.0 - i64::try_from(watched.as_millis()).unwrap_or(i64::MAX));
+        let mapping = Arc::clone(state.translator.mapping());
+        let advance = state.cursor.advance(&view, &mapping, Moment { date, watching_since });
+        if advance.process == ProcessChange::Another {
+            warn!(
+                target_name = self.params.name,
+                processes = state.cursor.processes(),
+                "several processes answer at this URL; give each one a target of its own, or counters will have gaps"
+            );
+        }
+        if advance.process == ProcessChange::Replaced {
+            info!(target_name = self.params.name, "the target has restarted; its totals start again from 0");
+        }
+        self.metrics.pulled(&self.params.name, &view.ledger, &advance);
+        state.last_good = Some(Arc::clone(&view));
+        Ok(view)
+    }
+
+    /// Logs a change between good and bad once.
+    fn report(&self, pulled: &Pulled) {
+        let took = pulled.finished - pulled.started;
+        let failure = pulled.view.as_ref().err();
+        self.metrics.pull_ended(&self.params.name, failure.map_or("ok", |failure| failure.label()), took);
+        let was = std::mem::replace(&mut lock(&self.state).failing, failure.is_some());
+        match (was, &pulled.view) {
+            (false, Err(failure)) => warn!(target_name = self.params.name, error = %failure, "pull failed"),
+            (true, Ok(_)) => info!(target_name = self.params.name, "pulls succeed again"),
+            (true, Err(_)) | (false, Ok(_)) => {}
+        }
+        if let Ok(view) = &pulled.view
+            && view.ledger.refused_lines > 0
+        {
+            let ledger = &view.ledger;
+            warn!(
+                target_name = self.params.name,
+                lines = ledger.refused_lines,
+                "refused lines: {}",
+                describe_refusals(ledger)
+            );
+        }
+    }
+
+    /// Hands over what has grown since the last call, with the view it refers to; `None` before the first good pull.
+    pub fn take(&self) -> Option<Taken> {
+        let mut state = lock(&self.state);
+        let State { translator, cursor, last_good, .. } = &mut *state;
+        let view = last_good.clone()?;
+        let increases = cursor.take(&view.catalog);
+        let alive = view.source.iter().count();
+        let dead = view.source.len() - alive;
+        if dead > alive.max(MIN_DEAD_SLOTS) {
+            let moved = translator.compact(&view);
+            let slots = moved.iter().filter(|slot| **slot != NO_OUTPUT).count();
+            cursor.remap(&moved, slots);
+        }
+        Some(Taken { view, increases })
+    }
+}
+
+fn aborted() -> Pulled {
+    let now = Instant::now();
+    Pulled { started: now, finished: now, view: Err(Arc::new(Failure::Aborted)), health: None }
+}
+
+fn millis(time: SystemTime) -> UnixMillis {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A lock whose holder panicked still holds whole values: every writer replaces them as one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
