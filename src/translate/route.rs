@@ -40,9 +40,9 @@ impl Outputs {
             Ok(kind) => kind,
             Err(why) => return Route::Unmapped(why),
         };
-        let name = match (&params.namespace, name.strip_prefix(mapping.namespace())) {
-            (Some(namespace), Some(rest)) => format!("{namespace}{rest}"),
-            (Some(_), None) | (None, _) => name,
+        let name = match params.namespace.as_deref().or(mapping.namespace()) {
+            Some(namespace) => format!("{namespace}.{name}"),
+            None => name,
         };
         let Some(name) = names::metric(&name) else { return Route::Collided };
         let help = help(rule, &source.help, &source.name);
