@@ -1,1 +1,173 @@
-//! app
+//! Wiring: a configuration becomes running tasks, and they end in order.
+
+pub mod mappings;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::cluster::poll::{self, Inventories};
+use crate::config::{self, Config, push_params};
+use crate::datadog::stats::Stats;
+use crate::datadog::{Drained, Sender};
+use crate::pull::{self, Health, Target};
+use crate::push::{Demand, Pusher, Sink};
+use crate::scrape::Scraper;
+use crate::server::{self, Surface};
+use crate::telemetry::metrics::Metrics;
+use crate::{tls, translate};
+
+/// How long a shutdown may go on sending.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A running promdog.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens: with the port that port 0 became.
+    pub address: SocketAddr,
+    pub targets: Arc<[Arc<Target>]>,
+    pub metrics: Metrics,
+    /// The sender's counters; `None` without a key and in a dry run.
+    pub stats: Option<Arc<Stats>>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<std::io::Result<()>>,
+    pusher: Option<JoinHandle<Sink>>,
+    lister: Option<JoinHandle<()>>,
+}
+
+/// Starts everything a configuration asks for. Targets need not be up.
+///
+/// # Errors
+/// What can never work: mappings that are wrong, certificate files that cannot be used, an address that is taken.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    tls::install_provider();
+    let metrics = Metrics::default();
+    let targets: Vec<Arc<Target>> =
+        config.targets.iter().map(|target| build(target, &metrics)).collect::<anyhow::Result<_>>()?;
+    let targets: Arc<[Arc<Target>]> = targets.into();
+    let listener = listen(config.web.listen_address).await?;
+    let address = listener.local_addr()?;
+
+    let inventories = Inventories::default();
+    let lister = config.kubernetes.cluster_params().map(|params| {
+        let every = config.kubernetes.every;
+        tokio::spawn(poll::run(params, every, inventories.clone(), metrics.clone()))
+    });
+
+    let demand = Demand::default();
+    let (sink, stats) = sink(&config)?;
+    let (stop, stopping) = watch::channel(false);
+    let pusher = sink.map(|sink| {
+        let pusher = Pusher::new(
+            push_params(&config),
+            &targets,
+            inventories.clone(),
+            sink,
+            metrics.clone(),
+            demand.clone(),
+        );
+        tokio::spawn(pusher.run(stopped(stopping.clone())))
+    });
+    let surface = Surface {
+        targets: Arc::clone(&targets),
+        inventories,
+        max_age: config.web.max_age,
+        metrics: metrics.clone(),
+        stats: stats.clone(),
+        demand,
+    };
+    let serving = axum::serve(listener, server::router(surface)).with_graceful_shutdown(stopped(stopping));
+    let server = tokio::spawn(async move { serving.await });
+    info!(%address, targets = targets.len(), "promdog is ready");
+    Ok(Running { address, targets, metrics, stats, stop, server, pusher, lister })
+}
+
+impl Running {
+    /// Ends it: the last batch is made and sent, requests under way are answered, within ten seconds.
+    pub async fn stop(self) -> Drained {
+        let Self { stop, server, pusher, lister, .. } = self;
+        // Nobody may be listening any more, if a task has ended early.
+        let _ = stop.send(true);
+        if let Some(lister) = lister {
+            lister.abort();
+        }
+        let drained = match pusher {
+            None => Drained::default(),
+            Some(pusher) => match tokio::time::timeout(GRACE, pusher).await {
+                Ok(Ok(Sink::Datadog(sender))) => sender.drain(GRACE).await,
+                Ok(Ok(Sink::DryRun) | Err(_)) | Err(_) => Drained::default(),
+            },
+        };
+        if tokio::time::timeout(GRACE, server).await.is_err() {
+            warn!("requests were still under way");
+        }
+        if drained.left > 0 {
+            warn!(points = drained.left, "points that could not be sent are lost");
+        }
+        drained
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone: that is a stop too.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
+            "{address} is in use; is another promdog running? choose another with `--web.listen-address`"
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {address}")),
+    }
+}
+
+fn build(target: &config::target::Target, metrics: &Metrics) -> anyhow::Result<Arc<Target>> {
+    let mapping = Arc::new(mappings::load(&target.mappings)?);
+    let name = target.name.clone();
+    let scrape = target.scrape_params(mapping.health().map(|health| health.path.as_str()));
+    let namespace = target.namespace.as_deref().or(mapping.namespace());
+    let health = mapping.health().zip(scrape.health_url.as_ref()).map(|(health, url)| Health {
+        name: namespace.map_or_else(|| health.name.clone(), |namespace| format!("{namespace}.{}", health.name)),
+        tags: target.health_tags(url),
+    });
+    let params = pull::Params {
+        name: name.clone(),
+        mapping,
+        translate: translate::Params {
+            namespace: target.namespace.clone(),
+            tags: target.tags(),
+            limits: target.limits.translate,
+        },
+        first_value: target.first_value,
+        health,
+        host: target.host.clone(),
+        timeout: target.timeout,
+    };
+    let scraper = Scraper::new(scrape).with_context(|| format!("target `{name}`"))?;
+    Ok(Target::new(params, scraper, metrics.clone()))
+}
+
+/// Where batches go; `None` if push is off.
+fn sink(config: &Config) -> anyhow::Result<(Option<Sink>, Option<Arc<Stats>>)> {
+    if config.push.dry_run {
+        info!("dry run: request bodies are printed, nothing is sent");
+        return Ok((Some(Sink::DryRun), None));
+    }
+    let Some(params) = config.datadog.sender_params(&config.push) else {
+        info!("nothing is pushed: there is no API key; set DD_API_KEY, or try --dry-run");
+        return Ok((None, None));
+    };
+    let endpoint = params.endpoint.clone();
+    let stats = Arc::new(Stats::default());
+    let sender = Sender::start(params, Arc::clone(&stats))?;
+    info!(endpoint = %crate::config::url::mask_url(&endpoint), "points go to Datadog");
+    Ok((Some(Sink::Datadog(sender)), Some(stats)))
+}

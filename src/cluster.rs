@@ -17,6 +17,7 @@ use crate::tls;
 
 pub mod error;
 mod object;
+pub mod poll;
 #[cfg(test)]
 mod tests;
 

@@ -186,6 +186,12 @@ impl Cursor {
         out
     }
 
+    /// What a source slot has grown by since the last [`Cursor::take`]; `None` if that is not known.
+    #[must_use]
+    pub fn owed(&self, slot: usize) -> Option<f64> {
+        self.owed.get(slot)
+    }
+
     /// Whether increases wait to be taken.
     #[must_use]
     pub fn owes(&self) -> bool {

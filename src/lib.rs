@@ -25,6 +25,7 @@ pub mod config;
 pub mod datadog;
 pub mod mock;
 pub mod pull;
+pub mod push;
 pub mod scrape;
 pub mod server;
 pub mod telemetry;

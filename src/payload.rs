@@ -18,6 +18,17 @@ pub struct Body {
     pub points: usize,
 }
 
+impl Body {
+    /// The JSON before compression.
+    ///
+    /// # Errors
+    /// Bytes that were not made by [`json::Encoder`].
+    pub fn text(&self) -> std::io::Result<String> {
+        let json = zstd::bulk::decompress(&self.zstd, self.raw_bytes)?;
+        String::from_utf8(json).map_err(std::io::Error::other)
+    }
+}
+
 /// What one body may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

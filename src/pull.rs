@@ -44,6 +44,14 @@ pub struct Health {
     pub tags: Vec<String>,
 }
 
+impl Health {
+    fn gauge(&self, value: f64) -> Extra {
+        let Self { name, tags } = self.clone();
+        let help = "Whether the health URL answers with a status below 400: 1 or 0.".to_owned();
+        Extra { name, help, unit: None, tags, value }
+    }
+}
+
 /// One pull, good or not.
 #[derive(Clone, Debug)]
 pub struct Pulled {
@@ -124,11 +132,16 @@ impl Target {
 
     /// A pull that is not older than `max_age`: the latest one, a running one, or a new one.
     pub async fn pull_within(self: &Arc<Self>, max_age: Duration) -> Arc<Pulled> {
-        let latest = lock(&self.state).latest.clone();
-        match latest {
+        match self.latest() {
             Some(latest) if latest.finished.elapsed() < max_age => latest,
             Some(_) | None => self.pull().await,
         }
+    }
+
+    /// The latest pull, good or not.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<Pulled>> {
+        lock(&self.state).latest.clone()
     }
 
     /// A pull made now, or the one that is running.
@@ -163,11 +176,15 @@ impl Target {
     }
 
     async fn health(&self, timeout: Duration) -> Option<Extra> {
-        let Health { name, tags } = self.params.health.clone()?;
+        let health = self.params.health.as_ref()?;
         let answer = self.scraper.health(timeout).await;
-        let value = if answer.is_ok() { 1.0 } else { 0.0 };
-        let help = "Whether the health URL answers with a status below 400: 1 or 0.".to_owned();
-        Some(Extra { name, help, unit: None, tags, value })
+        Some(health.gauge(if answer.is_ok() { 1.0 } else { 0.0 }))
+    }
+
+    /// The health gauge of a target that did not answer in time.
+    #[must_use]
+    pub fn unreachable(&self) -> Option<Extra> {
+        self.params.health.as_ref().map(|health| health.gauge(0.0))
     }
 
     /// Translates a document and advances the cursor, as one step under the lock.

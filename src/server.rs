@@ -1,1 +1,142 @@
-//! server
+//! The HTTP surface: the translated view, our own metrics, and what probes ask. Pulls on demand; never fetches a URL
+//! that a request names.
+
+mod landing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use futures::future::join_all;
+use serde::Deserialize;
+use tower_http::compression::CompressionLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::cluster::poll::Inventories;
+use crate::datadog::stats::Stats;
+use crate::exposition::write;
+use crate::pull::{Failure, Pulled, Target};
+use crate::push::Demand;
+use crate::telemetry::metrics::Metrics;
+use crate::translate::counts;
+use crate::view::{self, Extra, View};
+
+/// Prometheus says how long it will wait.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+/// Of that time, left for writing the page and sending it.
+const RESERVE: Duration = Duration::from_millis(250);
+const OPENMETRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// What requests are answered from.
+#[derive(Clone, Debug)]
+pub struct Surface {
+    pub targets: Arc<[Arc<Target>]>,
+    pub inventories: Inventories,
+    /// A view younger than this is answered again.
+    pub max_age: Duration,
+    pub metrics: Metrics,
+    /// The sender's counters, where there is a sender.
+    pub stats: Option<Arc<Stats>>,
+    pub demand: Demand,
+}
+
+/// The routes.
+pub fn router(surface: Surface) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/internal/metrics", get(internal))
+        .route("/-/healthy", get(async || "promdog is healthy\n"))
+        .route("/-/ready", get(async || "promdog is ready\n"))
+        .fallback(async || (StatusCode::NOT_FOUND, "not found; try /metrics, /internal/metrics, /-/healthy or /-/ready\n"))
+        .layer(CompressionLayer::new())
+        .layer(TraceLayer::new_for_http())
+        .with_state(surface)
+}
+
+#[derive(Debug, Deserialize)]
+struct Selection {
+    target: Option<String>,
+}
+
+/// How a target answered this request.
+struct Answer {
+    name: String,
+    view: Result<Arc<View>, String>,
+    health: Option<Extra>,
+}
+
+async fn metrics(State(surface): State<Surface>, Query(selection): Query<Selection>, headers: HeaderMap) -> Response {
+    let wanted = selection.target.as_deref();
+    let targets: Vec<&Arc<Target>> =
+        surface.targets.iter().filter(|target| wanted.is_none_or(|name| target.params.name == name)).collect();
+    if let (Some(name), true) = (wanted, targets.is_empty()) {
+        let known: Vec<&str> = surface.targets.iter().map(|target| target.params.name.as_str()).collect();
+        let text = format!("no target named `{name}`; there are: {}\n", known.join(", "));
+        return (StatusCode::NOT_FOUND, text).into_response();
+    }
+    let patience = patience(&headers);
+    let answers = join_all(targets.into_iter().map(|target| ask(target, surface.max_age, patience))).await;
+    surface.demand.pulled();
+    if let (Some(name), [Answer { view: Err(reason), .. }]) = (wanted, answers.as_slice()) {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("target `{name}` is down: {reason}\n")).into_response();
+    }
+    let mut extras: Vec<Extra> = answers.iter().flat_map(|answer| [Some(up(answer)), answer.health.clone()]).flatten().collect();
+    if let (Some(inventory), None) = (surface.inventories.latest(), wanted) {
+        extras.extend(counts::extras(&inventory));
+    }
+    let views: Vec<&View> = answers.iter().filter_map(|answer| answer.view.as_deref().ok()).collect();
+    ([(header::CONTENT_TYPE, write::CONTENT_TYPE)], view::page(&views, &extras)).into_response()
+}
+
+/// How long the client will wait for its targets; `None`: as long as it takes.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(SCRAPE_TIMEOUT)?.to_str().ok()?.parse().ok()?;
+    let timeout = Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero())?;
+    Some(timeout.saturating_sub(RESERVE).max(timeout / 2))
+}
+
+async fn ask(target: &Arc<Target>, max_age: Duration, patience: Option<Duration>) -> Answer {
+    let name = target.params.name.clone();
+    let pull = target.pull_within(max_age);
+    let pulled = match patience {
+        None => Some(pull.await),
+        Some(patience) => tokio::time::timeout(patience, pull).await.ok(),
+    };
+    match pulled.as_deref() {
+        Some(Pulled { view, health, .. }) => {
+            Answer { name, view: view.clone().map_err(|failure| shown(&failure)), health: health.clone() }
+        }
+        None => Answer { name, view: Err("no answer within the scraper's time-out".to_owned()), health: target.unreachable() },
+    }
+}
+
+fn shown(failure: &Failure) -> String {
+    failure.to_string()
+}
+
+fn up(answer: &Answer) -> Extra {
+    Extra {
+        name: "promdog_target_up".to_owned(),
+        help: "Whether the target answered this pull: 1 or 0.".to_owned(),
+        unit: None,
+        tags: vec![format!("target:{}", answer.name)],
+        value: if answer.view.is_ok() { 1.0 } else { 0.0 },
+    }
+}
+
+async fn internal(State(surface): State<Surface>) -> Response {
+    if let Some(stats) = &surface.stats {
+        surface.metrics.sender(&stats.snapshot());
+    }
+    ([(header::CONTENT_TYPE, OPENMETRICS)], surface.metrics.page()).into_response()
+}
+
+async fn index(State(surface): State<Surface>) -> Html<String> {
+    Html(landing::page(&surface))
+}

@@ -1,7 +1,7 @@
 //! One pull: numbers beside the catalogue that names them. Immutable; shared by the pusher and by requests for
 //! `/metrics` at different times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, OutputKind, Part};
@@ -140,8 +140,12 @@ pub fn page(views: &[&View], extras: &[Extra]) -> String {
     for (name, group) in &groups {
         let Some(kind) = group.kind else { continue };
         write::header(&mut out, name, kind.word(), group.help);
+        // Tags that differ may be the same labels, and two targets may have the same tags: a page holds a series once.
+        let mut written: HashSet<&str> = HashSet::new();
         for (view, row) in &group.rows {
-            write_row(&mut out, name, kind, view, *row);
+            if written.insert(&view.catalog.out_rows[*row as usize].page_labels) {
+                write_row(&mut out, name, kind, view, *row);
+            }
         }
         for extra in &group.extras {
             write::sample(&mut out, name, "", &page_labels(&extra.tags), None, extra.value);

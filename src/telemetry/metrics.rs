@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::datadog::stats::Snapshot;
 use crate::delta::Advance;
 use crate::ledger::{Fate, Ledger};
 
@@ -37,6 +38,21 @@ struct OfFate {
     fate: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResult {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfClass {
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfState {
+    state: &'static str,
+}
+
 /// All families; clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -49,8 +65,11 @@ pub struct Metrics {
     resets: Family<OfTarget, Counter>,
     baselines: Family<OfTarget, Counter>,
     late: Counter,
+    lists: Family<OfResult, Counter>,
     points: Family<OfFate, Gauge>,
     pending_bytes: Gauge,
+    requests: Family<OfClass, Gauge>,
+    endpoint_state: Family<OfState, Gauge>,
 }
 
 impl Default for Metrics {
@@ -77,7 +96,11 @@ impl Default for Metrics {
         let late: Counter =
             family!("late_pushes", "Pushes that carry more than one interval, because pulls were missed");
         let points: Family<OfFate, Gauge> = family!("points", "Points by what became of them, since the start");
+        let lists: Family<OfResult, Counter> = family!("inventory_lists", "Lists of the Kubernetes API, by how they ended");
         let pending_bytes: Gauge = family!("pending_bytes", "Compressed bytes that wait to be sent");
+        let requests: Family<OfClass, Gauge> = family!("requests", "Requests to Datadog by outcome, since the start");
+        let endpoint_state: Family<OfState, Gauge> =
+            family!("endpoint_state", "What the sender is about: 1 for the state it is in");
         Self {
             registry: Arc::new(Mutex::new(registry)),
             samples,
@@ -88,8 +111,11 @@ impl Default for Metrics {
             resets,
             baselines,
             late,
+            lists,
             points,
             pending_bytes,
+            requests,
+            endpoint_state,
         }
     }
 }
@@ -121,13 +147,26 @@ impl Metrics {
         self.late.inc();
     }
 
-    /// Shows what has become of points so far.
-    pub fn points(&self, fate: &'static str, total: u64) {
-        self.points.get_or_create(&OfFate { fate }).set(i64::try_from(total).unwrap_or(i64::MAX));
+    /// Counts a list of the Kubernetes API.
+    pub fn listed(&self, good: bool) {
+        self.lists.get_or_create(&OfResult { result: if good { "ok" } else { "failed" } }).inc();
     }
 
-    pub fn pending_bytes(&self, bytes: u64) {
-        self.pending_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    /// Shows what has become of points so far.
+    pub fn sender(&self, snapshot: &Snapshot) {
+        let Snapshot { submitted: _, accepted, refused, dropped, pending_points, pending_bytes, requests, state, .. } =
+            snapshot;
+        let dropped = dropped.iter().map(|(reason, points)| (reason.label(), *points));
+        let fates = [("accepted", *accepted), ("refused", *refused), ("pending", *pending_points)];
+        for (fate, points) in fates.into_iter().chain(dropped) {
+            self.points.get_or_create(&OfFate { fate }).set(signed(points));
+        }
+        for (class, count) in requests {
+            self.requests.get_or_create(&OfClass { class: class.label() }).set(signed(*count));
+        }
+        self.pending_bytes.set(signed(*pending_bytes));
+        self.endpoint_state.clear();
+        self.endpoint_state.get_or_create(&OfState { state: state.label() }).set(1);
     }
 
     /// The page of `/internal/metrics`, as OpenMetrics text.
@@ -138,4 +177,8 @@ impl Metrics {
         encode(&mut out, &registry).expect("writing to a string cannot fail");
         out
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

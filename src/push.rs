@@ -1,0 +1,241 @@
+//! The push loop: on a fixed grid, pull every target, and make one batch of what has grown and what is.
+//!
+//! A batch's points carry the grid second. A second is used once, and never one before: what cannot be sent now stays
+//! owed and goes with the next batch. Sending, retrying and forgetting are `datadog`'s.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::future::join_all;
+use tokio::sync::Notify;
+use tracing::{error, info};
+
+use crate::cluster::poll::Inventories;
+use crate::datadog::{Queued, Sender};
+use crate::payload::points::{Frame, Gauges, json_tags, of_extra, of_view};
+use crate::payload::{Body, Limits, json};
+use crate::pull::{Pulled, Target, Taken};
+use crate::telemetry::metrics::Metrics;
+use crate::translate::counts;
+
+/// When and how to push.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// The grid's period, whole seconds.
+    pub every: Duration,
+    pub on: On,
+    /// Onto every pushed series, and onto no page.
+    pub tags: Vec<String>,
+    pub limits: Limits,
+}
+
+/// What makes a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// The grid alone: each count's `interval` is its period.
+    Grid,
+    /// The grid, and each pull on demand, this far apart at least: `interval` is the time since the last push.
+    Pull { min_spacing: Duration },
+}
+
+/// Where batches go.
+#[derive(Debug)]
+pub enum Sink {
+    Datadog(Sender),
+    /// Bodies are printed to standard output, one a line, before compression.
+    DryRun,
+}
+
+/// A pull on demand tells the loop through this.
+#[derive(Clone, Debug, Default)]
+pub struct Demand(Arc<Notify>);
+
+impl Demand {
+    /// Says that a pull was made on demand.
+    pub fn pulled(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// The loop's state.
+pub struct Pusher {
+    params: Params,
+    targets: Vec<Member>,
+    inventories: Inventories,
+    sink: Sink,
+    metrics: Metrics,
+    demand: Demand,
+    /// The second of the last batch, and when it was made.
+    last: Option<(i64, Instant)>,
+}
+
+/// A target and what the last batches held of it.
+struct Member {
+    target: Arc<Target>,
+    /// Whether the last grid pull failed, so that the next increases span more than one interval.
+    missed: bool,
+}
+
+/// What one batch says of one target.
+struct Part {
+    taken: Option<Taken>,
+    gauges: Gauges,
+    health: Option<crate::view::Extra>,
+    host: Option<String>,
+}
+
+impl Pusher {
+    #[must_use]
+    pub fn new(
+        params: Params,
+        targets: &[Arc<Target>],
+        inventories: Inventories,
+        sink: Sink,
+        metrics: Metrics,
+        demand: Demand,
+    ) -> Self {
+        let targets = targets.iter().map(|target| Member { target: Arc::clone(target), missed: false }).collect();
+        Self { params, targets, inventories, sink, metrics, demand, last: None }
+    }
+
+    /// Pushes until `stop` is ready, then once more, and returns where the last batch went.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Sink {
+        tokio::pin!(stop);
+        info!(every = ?self.params.every, "pushing");
+        loop {
+            let grid = next_grid_second(self.params.every);
+            tokio::select! {
+                () = &mut stop => break,
+                () = tokio::time::sleep(until(grid)) => self.push_grid(grid).await,
+                () = demanded(&self.demand, self.params.on, self.last) => self.push(now_second(), None),
+            }
+        }
+        // What was pulled since the last batch is not lost with us.
+        self.push(now_second(), None);
+        self.sink
+    }
+
+    /// Pulls every target, then makes the batch of a grid second.
+    async fn push_grid(&mut self, second: i64) {
+        let pulls = self.targets.iter().map(|member| member.target.pull());
+        let pulled = join_all(pulls).await;
+        for (member, pulled) in self.targets.iter_mut().zip(&pulled) {
+            let failed = pulled.view.is_err();
+            if member.missed && !failed {
+                self.metrics.late();
+            }
+            member.missed = failed;
+        }
+        self.push(second, Some(&pulled));
+    }
+
+    /// Makes one batch. Without `pulled`, of whatever was pulled since the last one.
+    fn push(&mut self, second: i64, pulled: Option<&[Arc<Pulled>]>) {
+        if self.last.is_some_and(|(last, _)| second <= last) {
+            return;
+        }
+        let interval = self.interval(second);
+        let since = self.last.map(|(_, made)| made);
+        let parts: Vec<Part> = (self.targets.iter().enumerate())
+            .map(|(at, member)| {
+                let pulled = pulled.and_then(|pulled| pulled.get(at)).cloned().or_else(|| member.target.latest());
+                let fresh = pulled.filter(|pulled| since.is_none_or(|since| pulled.finished > since));
+                Part {
+                    gauges: if fresh.as_ref().is_some_and(|pulled| pulled.view.is_ok()) {
+                        Gauges::Send
+                    } else {
+                        Gauges::Withhold
+                    },
+                    health: fresh.and_then(|pulled| pulled.health.clone()),
+                    taken: member.target.take(),
+                    host: member.target.params.host.clone(),
+                }
+            })
+            .collect();
+        match self.encode(second, interval, &parts) {
+            Ok(bodies) => {
+                self.last = Some((second, Instant::now()));
+                self.hand_over(second, bodies);
+            }
+            Err(error) => error!(%error, "cannot encode a batch; its increases are lost"),
+        }
+    }
+
+    /// The seconds a count covers: the grid's period, or with pushes on demand the time since the last batch.
+    fn interval(&self, second: i64) -> u32 {
+        let since_last = self.last.and_then(|(last, _)| u32::try_from(second - last).ok());
+        match (self.params.on, since_last) {
+            (On::Pull { .. }, Some(seconds)) => seconds.max(1),
+            (On::Pull { .. }, None) | (On::Grid, _) => {
+                u32::try_from(self.params.every.as_secs()).unwrap_or(u32::MAX).max(1)
+            }
+        }
+    }
+
+    fn encode(&self, second: i64, interval: u32, parts: &[Part]) -> std::io::Result<Vec<Body>> {
+        let mut encoder = json::Encoder::new(second, &self.params.tags, self.params.limits);
+        for Part { taken, gauges, health, host } in parts {
+            let frame = Frame { host: host.as_deref(), interval };
+            if let Some(Taken { view, increases }) = taken {
+                let mut result = Ok(());
+                of_view(view, increases, *gauges, frame, |_, point| {
+                    if result.is_ok() {
+                        result = encoder.push(&point);
+                    }
+                });
+                result?;
+            }
+            if let Some(health) = health {
+                encoder.push(&of_extra(health, &json_tags(&health.tags), frame.host))?;
+            }
+        }
+        if let Some(inventory) = self.inventories.latest() {
+            for extra in counts::extras(&inventory) {
+                encoder.push(&of_extra(&extra, &json_tags(&extra.tags), None))?;
+            }
+        }
+        encoder.finish()
+    }
+
+    fn hand_over(&self, second: i64, bodies: Vec<Body>) {
+        match &self.sink {
+            Sink::Datadog(sender) => sender.submit(bodies.into_iter().map(|body| Queued { second, body }).collect()),
+            Sink::DryRun => {
+                for body in &bodies {
+                    match body.text() {
+                        Ok(text) => println!("{text}"),
+                        Err(error) => error!(%error, "a body cannot be read back"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Ready when a pull on demand asks for a push, and the last one is long enough ago.
+async fn demanded(demand: &Demand, on: On, last: Option<(i64, Instant)>) {
+    let On::Pull { min_spacing } = on else { return std::future::pending().await };
+    demand.0.notified().await;
+    if let Some((_, made)) = last {
+        tokio::time::sleep_until((made + min_spacing).into()).await;
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+fn now_second() -> i64 {
+    i64::try_from(now().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The next whole multiple of the period.
+fn next_grid_second(every: Duration) -> i64 {
+    let period = i64::try_from(every.as_secs()).unwrap_or(i64::MAX).max(1);
+    (now_second().div_euclid(period) + 1) * period
+}
+
+fn until(second: i64) -> Duration {
+    let at = Duration::from_secs(u64::try_from(second).unwrap_or(0));
+    at.saturating_sub(now())
+}

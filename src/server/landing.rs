@@ -1,0 +1,44 @@
+//! The landing page: what is served here, and how the targets are.
+
+use std::fmt::Write;
+
+use crate::pull::Target;
+use crate::server::Surface;
+
+pub(super) fn page(surface: &Surface) -> String {
+    let mut rows = String::new();
+    for target in surface.targets.iter() {
+        let (name, state) = (escaped(&target.params.name), escaped(&state(target)));
+        let _ = write!(rows, "<tr><td><a href=\"metrics?target={name}\">{name}</a></td><td>{state}</td></tr>");
+    }
+    let push = match &surface.stats {
+        None => "Nothing is pushed.".to_owned(),
+        Some(stats) => {
+            let now = stats.snapshot();
+            let error = now.last_error.map(|error| format!(" Last error: {}", escaped(&error))).unwrap_or_default();
+            format!("Datadog has accepted {} points; {} wait.{error}", now.accepted, now.pending_points)
+        }
+    };
+    format!(
+        "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>promdog</title>\
+         <style>body{{font-family:sans-serif;margin:2em}}td{{padding:0 1em 0 0}}</style>\
+         <h1>promdog {}</h1><p><a href=\"metrics\">/metrics</a>: the translated view. \
+         <a href=\"internal/metrics\">/internal/metrics</a>: about promdog itself.</p>\
+         <table>{rows}</table><p>{push}</p></html>\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+fn state(target: &Target) -> String {
+    match target.latest().as_deref() {
+        None => "not pulled yet".to_owned(),
+        Some(pulled) => match &pulled.view {
+            Ok(view) => format!("up, {} samples", view.ledger.samples),
+            Err(failure) => format!("down: {failure}"),
+        },
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
