@@ -31,6 +31,12 @@ impl Part {
         }
     }
 
+    /// Whether Datadog gets it: not the `+Inf` bucket, which equals the count.
+    #[must_use]
+    pub fn is_pushed(self) -> bool {
+        !matches!(self, Self::Bucket(bound) if bound.is_infinite())
+    }
+
     /// Buckets by bound, then sum, then count: the order of a page.
     #[must_use]
     pub fn order(self) -> (u8, f64) {

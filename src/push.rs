@@ -14,7 +14,7 @@ use crate::cluster::poll::Inventories;
 use crate::datadog::{Queued, Sender};
 use crate::payload::points::{Frame, Gauges, json_tags, of_extra, of_view};
 use crate::payload::{Body, Limits, json};
-use crate::pull::{Pulled, Target, Taken};
+use crate::pull::{Pulled, Taken, Target};
 use crate::telemetry::metrics::Metrics;
 use crate::translate::counts;
 

@@ -29,8 +29,7 @@ use crate::view::{self, Extra, View};
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 /// Of that time, left for writing the page and sending it.
 const RESERVE: Duration = Duration::from_millis(250);
-const OPENMETRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// What requests are answered from.
 #[derive(Clone, Debug)]
@@ -53,7 +52,9 @@ pub fn router(surface: Surface) -> Router {
         .route("/internal/metrics", get(internal))
         .route("/-/healthy", get(async || "promdog is healthy\n"))
         .route("/-/ready", get(async || "promdog is ready\n"))
-        .fallback(async || (StatusCode::NOT_FOUND, "not found; try /metrics, /internal/metrics, /-/healthy or /-/ready\n"))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "not found; try /metrics, /internal/metrics, /-/healthy or /-/ready\n")
+        })
         .layer(CompressionLayer::new())
         .layer(TraceLayer::new_for_http())
         .with_state(surface)
@@ -86,7 +87,8 @@ async fn metrics(State(surface): State<Surface>, Query(selection): Query<Selecti
     if let (Some(name), [Answer { view: Err(reason), .. }]) = (wanted, answers.as_slice()) {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("target `{name}` is down: {reason}\n")).into_response();
     }
-    let mut extras: Vec<Extra> = answers.iter().flat_map(|answer| [Some(up(answer)), answer.health.clone()]).flatten().collect();
+    let mut extras: Vec<Extra> =
+        answers.iter().flat_map(|answer| [Some(up(answer)), answer.health.clone()]).flatten().collect();
     if let (Some(inventory), None) = (surface.inventories.latest(), wanted) {
         extras.extend(counts::extras(&inventory));
     }
@@ -112,7 +114,11 @@ async fn ask(target: &Arc<Target>, max_age: Duration, patience: Option<Duration>
         Some(Pulled { view, health, .. }) => {
             Answer { name, view: view.clone().map_err(|failure| shown(&failure)), health: health.clone() }
         }
-        None => Answer { name, view: Err("no answer within the scraper's time-out".to_owned()), health: target.unreachable() },
+        None => Answer {
+            name,
+            view: Err("no answer within the scraper's time-out".to_owned()),
+            health: target.unreachable(),
+        },
     }
 }
 

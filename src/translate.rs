@@ -275,9 +275,3 @@ pub fn looks_foreign(ledger: &Ledger) -> bool {
         && ledger.refused_lines > 0
         && ledger.refusals.iter().all(|refusal| refusal.reason != Reason::Type)
 }
-
-/// Whether a part may be sent to Datadog: not the `+Inf` bucket, which equals the count.
-#[must_use]
-pub fn is_pushed(part: Part) -> bool {
-    !matches!(part, Part::Bucket(bound) if bound.is_infinite())
-}

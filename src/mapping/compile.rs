@@ -46,7 +46,9 @@ fn names_once(file: &File<'_>) {
     let aliases = file.rules.iter().flat_map(|rule| &rule.aliases).map(|(text, _, spot)| (text.as_str(), *spot));
     for (text, spot) in own.chain(aliases) {
         match seen.get(text) {
-            Some(first) => spot.refuse_beside(format!("`{text}` has a rule already"), "again here", *first, "first here"),
+            Some(first) => {
+                spot.refuse_beside(format!("`{text}` has a rule already"), "again here", *first, "first here")
+            }
             None => {
                 seen.insert(text, spot);
             }

@@ -2,7 +2,6 @@
 
 use crate::catalog::Part;
 use crate::payload::{Point, PointKind};
-use crate::translate::is_pushed;
 use crate::view::{Column, Extra, View};
 
 /// What the points of one view have in common.
@@ -23,7 +22,7 @@ pub fn of_view<'v>(
     mut emit: impl FnMut(usize, Point<'v>),
 ) {
     for (id, slot) in view.catalog.out_slots.iter().enumerate() {
-        if !is_pushed(slot.part) {
+        if !slot.part.is_pushed() {
             continue;
         }
         let (_, row, family) = view.catalog.output(id);

@@ -96,7 +96,8 @@ impl Default for Metrics {
         let late: Counter =
             family!("late_pushes", "Pushes that carry more than one interval, because pulls were missed");
         let points: Family<OfFate, Gauge> = family!("points", "Points by what became of them, since the start");
-        let lists: Family<OfResult, Counter> = family!("inventory_lists", "Lists of the Kubernetes API, by how they ended");
+        let lists: Family<OfResult, Counter> =
+            family!("inventory_lists", "Lists of the Kubernetes API, by how they ended");
         let pending_bytes: Gauge = family!("pending_bytes", "Compressed bytes that wait to be sent");
         let requests: Family<OfClass, Gauge> = family!("requests", "Requests to Datadog by outcome, since the start");
         let endpoint_state: Family<OfState, Gauge> =
@@ -154,8 +155,9 @@ impl Metrics {
 
     /// Shows what has become of points so far.
     pub fn sender(&self, snapshot: &Snapshot) {
-        let Snapshot { submitted: _, accepted, refused, dropped, pending_points, pending_bytes, requests, state, .. } =
-            snapshot;
+        let Snapshot {
+            submitted: _, accepted, refused, dropped, pending_points, pending_bytes, requests, state, ..
+        } = snapshot;
         let dropped = dropped.iter().map(|(reason, points)| (reason.label(), *points));
         let fates = [("accepted", *accepted), ("refused", *refused), ("pending", *pending_points)];
         for (fate, points) in fates.into_iter().chain(dropped) {

@@ -275,8 +275,9 @@ fn digits(text: &str) -> Option<u64> {
     if valid { text.replace('_', "").parse().ok() } else { None }
 }
 
-/// `None` if the text is no time, or longer than fits.
-fn duration(text: &str) -> Option<Duration> {
+/// Reads a time such as `15`, `500ms` or `1h30m`; `None` if the text is none, or longer than fits.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();

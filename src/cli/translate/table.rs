@@ -9,7 +9,7 @@ use crate::delta::{Advance, ProcessChange};
 use crate::ledger::Fate;
 use crate::mapping::Mapping;
 use crate::number;
-use crate::translate::{describe_refusals, is_pushed};
+use crate::translate::describe_refusals;
 
 /// One series of the source.
 struct Line {
@@ -38,7 +38,7 @@ pub(super) fn print(
         };
         let (out_slot, _, family) = catalog.output(slot.out as usize);
         let cumulative = out_slot.part.is_cumulative(family.kind);
-        let sent = match (view.folded.is_present(id), value.is_finite(), is_pushed(slot.part), cumulative) {
+        let sent = match (view.folded.is_present(id), value.is_finite(), slot.part.is_pushed(), cumulative) {
             (_, false, _, _) => "not a number".to_owned(),
             (false, _, _, _) => "not used".to_owned(),
             (_, _, false, _) => "page only".to_owned(),

@@ -1,0 +1,92 @@
+//! `datadog:`, where points go and what they are tagged with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+use crate::config::Push;
+use crate::datadog::{self, Key, Proxy};
+use crate::tls;
+
+/// The endpoint. `DD_*` variables win over the file.
+#[derive(Clone, Debug)]
+pub struct Datadog {
+    /// `site`, `DD_SITE`: such as `datadoghq.eu`. Default `datadoghq.com`.
+    pub site: String,
+    /// `url`, `DD_URL`: the base to send to, instead of `https://api.<site>`.
+    pub url: Option<Url>,
+    /// `DD_API_KEY`, or `api_key_file`, which is read for each request. Without a key push is off.
+    pub key: Option<Key>,
+    /// `DD_TAGS`: separated by commas or spaces.
+    pub tags: Vec<String>,
+    /// `env`, `DD_ENV`: adds `env:`.
+    pub env: Option<String>,
+    /// `cluster_name`, `DD_CLUSTER_NAME`: adds `kube_cluster_name:` and `cluster_name:`.
+    pub cluster_name: Option<String>,
+    /// `timeout`: of one request. Default 20 s.
+    pub timeout: Duration,
+    /// `queue_max_bytes`: what waits to be sent, compressed. Default 15 MiB.
+    pub queue_max_bytes: usize,
+    /// `queue_max_age`: Datadog takes nothing older than an hour. Default 1 h.
+    pub queue_max_age: Duration,
+    /// `proxy: {https, no_proxy}`, `DD_PROXY_HTTPS` and `DD_PROXY_NO_PROXY`, or `HTTPS_PROXY` and `NO_PROXY`.
+    pub proxy: Option<Proxy>,
+    /// `ca_file`: instead of the system's CAs.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for Datadog {
+    fn default() -> Self {
+        Self {
+            site: "datadoghq.com".to_owned(),
+            url: None,
+            key: None,
+            tags: Vec::new(),
+            env: None,
+            cluster_name: None,
+            timeout: Duration::from_secs(20),
+            queue_max_bytes: 15 << 20,
+            queue_max_age: Duration::from_secs(3600),
+            proxy: None,
+            ca_file: None,
+        }
+    }
+}
+
+impl Datadog {
+    /// Where requests go; `None` if the site makes no URL.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<Url> {
+        self.url.clone().or_else(|| Url::parse(&format!("https://api.{}", self.site)).ok())
+    }
+
+    /// Tags of every pushed series.
+    #[must_use]
+    pub fn tags(&self) -> Vec<String> {
+        let env = self.env.iter().map(|env| format!("env:{env}"));
+        let cluster = self.cluster_name.iter().flat_map(|name| [format!("kube_cluster_name:{name}"), format!("cluster_name:{name}")]);
+        self.tags.iter().cloned().chain(env).chain(cluster).collect()
+    }
+
+    /// The endpoint's task; `None` without a key.
+    #[must_use]
+    pub fn sender_params(&self, push: &Push) -> Option<datadog::Params> {
+        Some(datadog::Params {
+            endpoint: self.endpoint()?,
+            key: self.key.clone()?,
+            proxy: self.proxy.clone(),
+            tls: tls::ClientParams { ca_file: self.ca_file.clone(), ..tls::ClientParams::default() },
+            timeout: self.timeout,
+            queue_max_bytes: self.queue_max_bytes,
+            queue_max_age: self.queue_max_age,
+            client: push.client,
+        })
+    }
+
+    /// A key given as text.
+    pub(super) fn set_key(&mut self, text: &str) {
+        self.key = Some(Key::Static(SecretString::from(text.to_owned())));
+    }
+}

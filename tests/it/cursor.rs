@@ -1,0 +1,217 @@
+//! Increases are proven, never guessed: the rules one by one, and the accounting as a property.
+
+use proptest::prelude::*;
+
+use crate::support::{Target, WATCHED, mapping};
+
+const RULES: &str =
+    "version: 1\nmetrics:\n  a: a\n  b: b\n  h: h\n  o: { name: o, epoch: object }\n  p: { name: p, epoch: process }\n";
+
+fn target() -> Target {
+    Target::new(mapping(RULES))
+}
+
+/// An exposition of counters, with the start of the process.
+fn counters(start: i64, values: &[(&str, f64)]) -> String {
+    let mut text = format!("process_start_time_seconds {}\n", WATCHED + start);
+    for (name, value) in values {
+        let family = name.split('{').next().unwrap_or(name);
+        text.push_str(&format!("# TYPE {family} counter\n{name} {value}\n"));
+    }
+    text
+}
+
+#[test]
+fn the_first_pull_of_an_old_process_is_a_baseline_and_later_ones_differences() {
+    let mut target = target();
+    assert_eq!(target.grown(1, &counters(-100, &[("a", 1000.0)])), [""; 0]);
+    assert_eq!(target.advance.baselines, 1);
+    assert_eq!(target.grown(16, &counters(-100, &[("a", 1010.0)])), ["a.count{} 10"]);
+    assert_eq!(target.grown(31, &counters(-100, &[("a", 1010.0)])), ["a.count{} 0"], "unchanged is 0, not nothing");
+}
+
+#[test]
+fn the_first_pull_of_a_process_younger_than_our_watch_counts_in_full() {
+    assert_eq!(target().grown(20, &counters(10, &[("a", 7.0)])), ["a.count{} 7"]);
+}
+
+#[test]
+fn a_counter_that_falls_within_one_process_has_started_again() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 1000.0), ("b", 50.0)]));
+    assert_eq!(target.grown(16, &counters(-100, &[("a", 5.0), ("b", 60.0)])), ["a.count{} 5", "b.count{} 10"]);
+    assert_eq!(target.advance.resets, 1);
+}
+
+#[test]
+fn a_series_absent_from_the_last_complete_pull_is_new_and_counts_in_full() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a{x=\"1\"}", 10.0)]));
+    let both = counters(-100, &[("a{x=\"1\"}", 10.0), ("a{x=\"2\"}", 3.0)]);
+    assert_eq!(target.grown(16, &both), ["a.count{x:1} 0", "a.count{x:2} 3"]);
+}
+
+#[test]
+fn a_series_absent_from_an_incomplete_pull_is_a_baseline() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a{x=\"1\"}", 10.0)]));
+    // The line of the second series was broken off.
+    target.grown(16, &format!("{}a{{x=\"2\"", counters(-100, &[("a{x=\"1\"}", 10.0)])));
+    let both = counters(-100, &[("a{x=\"1\"}", 10.0), ("a{x=\"2\"}", 3.0)]);
+    assert_eq!(target.grown(31, &both), ["a.count{x:1} 0"]);
+    assert_eq!(target.advance.baselines, 1);
+}
+
+#[test]
+fn a_series_that_vanishes_and_comes_back_yields_the_difference() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 10.0), ("b", 1.0)]));
+    assert_eq!(target.grown(16, &counters(-100, &[("b", 1.0)])), ["b.count{} 0"]);
+    assert_eq!(target.grown(31, &counters(-100, &[("a", 14.0), ("b", 1.0)])), ["a.count{} 4", "b.count{} 0"]);
+}
+
+#[test]
+fn after_a_restart_the_epoch_decides() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 10.0), ("o", 100.0), ("p", 10.0), ("b", 10.0)]));
+    // The new process has already passed its predecessor on `a` and `p`; `b` is below it.
+    let after = counters(10, &[("a", 12.0), ("o", 104.0), ("p", 12.0), ("b", 3.0)]);
+    assert_eq!(target.grown(20, &after), ["a.count{} 2", "b.count{} 3", "o.count{} 4", "p.count{} 12"]);
+}
+
+#[test]
+fn a_second_process_behind_one_url_gets_a_baseline_of_its_own() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 1000.0)]));
+    assert_eq!(target.grown(16, &counters(-50, &[("a", 10.0)])), [""; 0]);
+    assert_eq!(target.grown(31, &counters(-100, &[("a", 1003.0)])), ["a.count{} 3"]);
+    assert_eq!(target.grown(46, &counters(-50, &[("a", 15.0)])), ["a.count{} 5"]);
+    assert_eq!(target.cursor.processes(), 2);
+}
+
+#[test]
+fn a_start_that_moves_by_less_than_five_seconds_is_one_process() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 10.0)]));
+    assert_eq!(target.grown(16, &counters(-98, &[("a", 12.0)])), ["a.count{} 2"]);
+}
+
+#[test]
+fn a_histogram_resets_as_one_thing() {
+    let histogram = |one: u32, two: u32, sum: u32| {
+        format!(
+            "process_start_time_seconds {}\n# TYPE h histogram\nh_bucket{{le=\"1\"}} {one}\nh_bucket{{le=\"+Inf\"}} {two}\nh_sum {sum}\nh_count {two}\n",
+            WATCHED - 100
+        )
+    };
+    let mut target = target();
+    target.grown(1, &histogram(5, 10, 30));
+    // The first bucket is not lower than before, but the count is: all of it has started again.
+    assert_eq!(
+        target.grown(16, &histogram(6, 7, 8)),
+        ["h.bucket@1{} 6", "h.bucket@inf{} 7", "h.count{} 7", "h.sum{} 8"]
+    );
+}
+
+#[test]
+fn nan_and_infinity_change_no_total() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 10.0)]));
+    assert_eq!(target.grown(16, &counters(-100, &[("a", f64::NAN)])), [""; 0]);
+    assert_eq!(target.grown(31, &counters(-100, &[("a", 14.0)])), ["a.count{} 4"]);
+}
+
+#[test]
+fn increases_wait_until_they_are_taken_and_are_taken_once() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 10.0)]));
+    target.pull(6, &counters(-100, &[("a", 11.0)]));
+    target.pull(11, &counters(-100, &[("a", 15.0)]));
+    assert!(target.cursor.owes());
+    assert_eq!(target.grown(16, &counters(-100, &[("a", 16.0)])), ["a.count{} 6"]);
+    assert!(!target.cursor.owes());
+}
+
+#[test]
+fn sources_that_feed_one_series_are_differenced_before_they_are_added() {
+    let rules = "version: 1\nmetrics: { a: a }\nlabels: { drop: [x] }\n";
+    let mut target = Target::new(mapping(rules));
+    let pull = |one: f64, two: f64| counters(-100, &[("a{x=\"1\"}", one), ("a{x=\"2\"}", two)]);
+    target.grown(1, &pull(120.0, 95.0));
+    assert_eq!(target.grown(16, &pull(130.0, 100.0)), ["a.count{} 15"]);
+    // One source resets: its new value counts, not the difference of the sums.
+    assert_eq!(target.grown(31, &pull(131.0, 2.0)), ["a.count{} 3"]);
+}
+
+#[test]
+fn compaction_changes_no_increase() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a{x=\"1\"}", 10.0), ("a{x=\"2\"}", 5.0), ("b", 1.0)]));
+    let view = target.pull(16, &counters(-100, &[("a{x=\"2\"}", 6.0), ("b", 2.0)]));
+    target.cursor.take(&view.catalog);
+    let moved = target.translator.compact(&view);
+    target.cursor.remap(&moved, moved.iter().filter(|slot| **slot != promdog::catalog::NO_OUTPUT).count());
+    assert_eq!(
+        target.grown(31, &counters(-100, &[("a{x=\"2\"}", 8.0), ("b", 2.0)])),
+        ["a.count{x:2} 2", "b.count{} 0"]
+    );
+}
+
+/// What a counter does between two pulls.
+#[derive(Clone, Debug)]
+enum Step {
+    Grow(u32),
+    /// The process restarts, and then grows.
+    Restart(u32),
+    /// The pull fails; growth is read by the next one.
+    Fail(u32),
+    /// Nothing is read before a restart: that growth nobody can prove.
+    LoseAndRestart(u32, u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..1000_u32).prop_map(Step::Grow),
+        1 => (0..1000_u32).prop_map(Step::Restart),
+        1 => (0..1000_u32).prop_map(Step::Fail),
+        1 => (0..1000_u32, 0..1000_u32).prop_map(|(lost, after)| Step::LoseAndRestart(lost, after)),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, the increases add up to what the target has provably grown by: no more, no less.
+    #[test]
+    fn increases_add_up_to_the_growth_that_was_read(steps in prop::collection::vec(step(), 1..40)) {
+        let mut target = Target::new(mapping("version: 1\nepoch: process\nmetrics: { a: a }\n"));
+        let (mut start, mut value, mut clock) = (-100_i64, 500.0, 1_i64);
+        let mut sum = 0.0;
+        let mut provable = 0.0;
+        let mut read = value;
+        let mut pull = |target: &mut Target, clock: i64, start: i64, value: f64| {
+            let view = target.pull(clock, &counters(start, &[("a", value)]));
+            let increases = target.cursor.take(&view.catalog);
+            sum += increases.iter().map(|(_, increase)| increase).sum::<f64>();
+        };
+        pull(&mut target, clock, start, value);
+        for step in steps {
+            clock += 15;
+            match step {
+                Step::Grow(by) => value += f64::from(by),
+                Step::Fail(by) => {
+                    value += f64::from(by);
+                    continue;
+                }
+                Step::Restart(by) | Step::LoseAndRestart(_, by) => {
+                    start = clock - 5;
+                    value = f64::from(by);
+                    provable += value;
+                    read = value;
+                }
+            }
+            provable += value - read;
+            read = value;
+            pull(&mut target, clock, start, value);
+        }
+        prop_assert_eq!(sum, provable);
+    }
+}

@@ -1,0 +1,101 @@
+//! The official client is the contract: what we write, its models read, and write again in the same way.
+
+use datadog_api_client::datadogV2::model::{
+    MetricIntakeType, MetricPayload, MetricPoint, MetricResource, MetricSeries,
+};
+use promdog::payload::points::{Frame, Gauges, json_tags, of_view};
+use promdog::payload::{Limits, Point, PointKind, json};
+use promdog::number;
+use proptest::prelude::*;
+
+use crate::support::{Target, built_in};
+
+/// The same point, as the official client's model.
+fn model(point: &Point<'_>, second: i64, tags: Vec<String>) -> MetricSeries {
+    let value = MetricPoint::new().timestamp(second).value(point.value);
+    let kind = match point.kind {
+        PointKind::Count => MetricIntakeType::COUNT,
+        PointKind::Rate => MetricIntakeType::RATE,
+        PointKind::Gauge => MetricIntakeType::GAUGE,
+    };
+    let mut series = MetricSeries::new(format!("{}{}", point.name, point.suffix), vec![value]).type_(kind).tags(tags);
+    if let Some(interval) = point.interval {
+        series = series.interval(i64::from(interval));
+    }
+    if let Some(host) = point.host {
+        series = series.resources(vec![MetricResource::new().name(host.to_owned()).type_("host".to_owned())]);
+    }
+    if let Some(unit) = point.unit {
+        series = series.unit(unit.to_owned());
+    }
+    series
+}
+
+/// Our body, its models' reading of it, and their own body for the same points, as JSON values.
+fn compare(points: &[(Point<'_>, Vec<String>)], common: &[String], second: i64) {
+    let mut encoder = json::Encoder::new(second, common, Limits::default());
+    let mut theirs = Vec::new();
+    for (point, tags) in points {
+        encoder.push(point).expect("fits");
+        let bound = point.bound.map(|(key, bound)| format!("{key}:{}", number::bound(bound)));
+        theirs.push(model(point, second, tags.iter().cloned().chain(bound).chain(common.iter().cloned()).collect()));
+    }
+    let ours: Vec<String> = encoder.finish().expect("compresses").iter().map(|body| body.text().expect("ours")).collect();
+    let mut read = Vec::new();
+    for text in &ours {
+        let payload: MetricPayload = serde_json::from_str(text).expect("the official model reads our body");
+        assert!(payload.additional_properties.is_empty() && !payload._unparsed);
+        for series in &payload.series {
+            assert!(series.additional_properties.is_empty() && !series._unparsed, "{series:?}");
+            assert!(!matches!(series.type_, Some(MetricIntakeType::UnparsedObject(_))), "{series:?}");
+        }
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(text).expect("JSON"),
+            serde_json::to_value(&payload).expect("serialises"),
+            "what the model read, it writes as we did"
+        );
+        read.extend(payload.series);
+    }
+    assert_eq!(read, theirs);
+}
+
+#[test]
+fn official_contract_a_translated_exposition() {
+    let mut target = Target::new(built_in(&["kubevirt_api", "go"]));
+    let text = include_str!("../data/small.prom");
+    target.grown(1, text);
+    let view = target.pull(16, text);
+    let increases = target.cursor.take(&view.catalog);
+    let mut points = Vec::new();
+    of_view(&view, &increases, Gauges::Send, Frame { host: Some("node \"1\""), interval: 15 }, |id, point| {
+        points.push((point, view.catalog.output(id).1.tags.clone()));
+    });
+    assert!(points.len() > 15);
+    compare(&points, &["env:prod".to_owned(), "bare".to_owned()], 1_700_000_000);
+}
+
+proptest! {
+    #[test]
+    fn official_contract_any_point(
+        value in any::<f64>().prop_filter("finite", |value| value.is_finite()),
+        tags in prop::collection::vec("[a-z]{1,8}:\\PC{0,20}", 0..5),
+        interval in prop::option::of(1..4000_u32),
+        host in prop::option::of("\\PC{1,12}"),
+        unit in prop::option::of("[a-z]{1,8}"),
+        bound in prop::option::of(any::<f64>().prop_filter("finite", |bound| bound.is_finite())),
+    ) {
+        let json_tags = json_tags(&tags);
+        let point = Point {
+            name: "a.b",
+            suffix: ".count",
+            kind: if interval.is_some() { PointKind::Count } else { PointKind::Gauge },
+            value,
+            interval,
+            json_tags: &json_tags,
+            bound: bound.map(|bound| ("upper_bound", bound)),
+            host: host.as_deref(),
+            unit: unit.as_deref(),
+        };
+        compare(&[(point, tags)], &[], 1_700_000_000);
+    }
+}

@@ -1,0 +1,82 @@
+//! What several tests share: mappings and views made of short texts.
+
+use std::sync::Arc;
+
+use promdog::delta::{Advance, Cursor, FirstValue, Moment};
+use promdog::mapping::{Mapping, Source, builtin};
+use promdog::time::UnixMillis;
+use promdog::translate::{Limits, Params, Translator};
+use promdog::view::View;
+
+/// Compiles the text of a mapping file.
+pub fn mapping(text: &str) -> Arc<Mapping> {
+    let source = Source { name: "test.yaml".to_owned(), text: text.to_owned() };
+    Arc::new(Mapping::compile(&[source]).unwrap_or_else(|problems| panic!("{problems}")))
+}
+
+pub fn built_in(names: &[&str]) -> Arc<Mapping> {
+    let sources: Vec<Source> = names.iter().map(|name| builtin::source(name).expect("built in")).collect();
+    Arc::new(Mapping::compile(&sources).unwrap_or_else(|problems| panic!("{problems}")))
+}
+
+pub fn translator(mapping: &Arc<Mapping>) -> Translator {
+    Translator::new(Arc::clone(mapping), Params { namespace: None, tags: Vec::new(), limits: Limits::default() })
+}
+
+/// One target over several pulls, by a clock of its own.
+pub struct Target {
+    pub mapping: Arc<Mapping>,
+    pub translator: Translator,
+    pub cursor: Cursor,
+    pub advance: Advance,
+}
+
+/// When the tests' targets were first watched, in seconds since 1970.
+pub const WATCHED: i64 = 1_000_000;
+
+impl Target {
+    pub fn new(mapping: Arc<Mapping>) -> Self {
+        Self {
+            translator: translator(&mapping),
+            mapping,
+            cursor: Cursor::new(FirstValue::Prove),
+            advance: Advance::default(),
+        }
+    }
+
+    /// Pulls `text` at `seconds` after watching began.
+    pub fn pull(&mut self, seconds: i64, text: &str) -> View {
+        let view = self.translator.read(text.as_bytes());
+        let moment = Moment {
+            date: UnixMillis::from_seconds(WATCHED + seconds),
+            watching_since: UnixMillis::from_seconds(WATCHED),
+        };
+        self.advance = self.cursor.advance(&view, &self.mapping, moment);
+        view
+    }
+
+    /// Pulls, and takes what has grown: `name{tags} increase` for each output slot, sorted.
+    pub fn grown(&mut self, seconds: i64, text: &str) -> Vec<String> {
+        let view = self.pull(seconds, text);
+        let increases = self.cursor.take(&view.catalog);
+        let mut lines: Vec<String> =
+            increases.iter().map(|(slot, value)| format!("{} {value}", named(&view, slot))).collect();
+        lines.sort();
+        lines
+    }
+}
+
+/// An output slot as `name{tags}`, with its bound.
+pub fn named(view: &View, slot: usize) -> String {
+    let (out, row, family) = view.catalog.output(slot);
+    let bound = match out.part {
+        promdog::catalog::Part::Bucket(bound) | promdog::catalog::Part::Quantile(bound) => format!("@{bound}"),
+        _ => String::new(),
+    };
+    format!("{}{}{bound}{{{}}}", family.name, family.kind.suffix(out.part), row.tags.join(","))
+}
+
+/// What the page holds, as a list of lines without metadata.
+pub fn page_samples(page: &str) -> Vec<&str> {
+    page.lines().filter(|line| !line.starts_with('#')).collect()
+}
