@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::cluster::poll::{self, Inventories};
-use crate::config::{self, Config, push_params};
+use crate::config::{self, Config};
 use crate::datadog::stats::Stats;
 use crate::datadog::{Drained, Sender};
 use crate::pull::{self, Health, Target};
@@ -51,7 +51,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let targets: Vec<Arc<Target>> =
         config.targets.iter().map(|target| build(target, &metrics)).collect::<anyhow::Result<_>>()?;
     let targets: Arc<[Arc<Target>]> = targets.into();
-    let listener = listen(config.web.listen_address).await?;
+    let listener = listen(&config.web.listen).await?;
     let address = listener.local_addr()?;
 
     let inventories = Inventories::default();
@@ -64,14 +64,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (sink, stats) = sink(&config)?;
     let (stop, stopping) = watch::channel(false);
     let pusher = sink.map(|sink| {
-        let pusher = Pusher::new(
-            push_params(&config),
-            &targets,
-            inventories.clone(),
-            sink,
-            metrics.clone(),
-            demand.clone(),
-        );
+        let pusher =
+            Pusher::new(config.push_params(), &targets, inventories.clone(), sink, metrics.clone(), demand.clone());
         tokio::spawn(pusher.run(stopped(stopping.clone())))
     });
     let surface = Surface {
@@ -119,13 +113,21 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
-            "{address} is in use; is another promdog running? choose another with `--web.listen-address`"
-        ),
-        Err(error) => Err(error).with_context(|| format!("cannot listen on {address}")),
+async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
+    let mut failed = None;
+    for address in addresses {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                bail!("{address} is in use; is another promdog running? choose another with `--web.listen-address`")
+            }
+            // A machine without IPv6, say.
+            Err(error) => failed = Some((address, error)),
+        }
+    }
+    match failed {
+        Some((address, error)) => Err(error).with_context(|| format!("cannot listen on {address}")),
+        None => bail!("no address to listen on"),
     }
 }
 

@@ -8,12 +8,16 @@ mod serve;
 mod translate;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 
+use crate::config::env::Env;
+use crate::config::flags::Flags;
+use crate::config::{Config, File};
 use crate::delta::FirstValue;
 use crate::mock::command::{self, Mock};
 use crate::tls;
@@ -69,9 +73,10 @@ pub fn run() -> ExitCode {
 
 /// Tells of an error on standard error, as one message.
 fn tell(error: &anyhow::Error) {
-    if error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    }) {
+    if error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+    {
         // Whoever read our output has seen enough.
         return;
     }
@@ -79,6 +84,17 @@ fn tell(error: &anyhow::Error) {
         Some(problems) => eprintln!("{problems}"),
         None => eprintln!("error: {error:#}"),
     }
+}
+
+/// Reads the configuration file, if there is one, and puts flags and environment over it.
+fn load_config(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config> {
+    let env = Env::read();
+    let Some(path) = file else { return Ok(Config::load(None, flags, &env)?) };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let name = path.display().to_string();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    Ok(Config::load(Some(File { name: &name, text: &text, folder }), flags, &env)?)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -113,6 +113,7 @@ pub fn listen_addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
         let port: u16 = port.parse().map_err(|_| format!("`{text}`: {WANTED}"))?;
         return Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]);
     }
-    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|error| format!("`{text}`: {WANTED} ({error})"))?.collect();
+    let found: Vec<SocketAddr> =
+        text.to_socket_addrs().map_err(|error| format!("`{text}`: {WANTED} ({error})"))?.collect();
     if found.is_empty() { Err(format!("`{text}`: {WANTED}")) } else { Ok(found) }
 }

@@ -18,8 +18,8 @@ pub mod view;
 pub mod yaml;
 
 // shell
-//pub mod app;
-//pub mod cli;
+pub mod app;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod datadog;

@@ -12,7 +12,7 @@ mod route;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, NO_OUTPUT, Part, Route};
+use crate::catalog::{Catalog, NO_OUTPUT, Route};
 use crate::exposition::family::FamilyType;
 use crate::exposition::lex::{self, Line, Reason};
 use crate::exposition::series::{decode_help, decode_name};

@@ -146,7 +146,16 @@ fn print_json(to: &mut impl Write, pull: usize, view: &View, increases: &Column,
         tags.sort_unstable();
         let name = format!("{}{}", point.name, point.suffix);
         let (kind, interval) = (point.kind.word(), point.interval);
-        lines.push(JsonPoint { pull, name, kind, value: point.value, interval, tags, host: point.host, unit: point.unit });
+        lines.push(JsonPoint {
+            pull,
+            name,
+            kind,
+            value: point.value,
+            interval,
+            tags,
+            host: point.host,
+            unit: point.unit,
+        });
     });
     for line in &lines {
         out(to, &serde_json::to_string(line)?)?;

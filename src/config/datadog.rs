@@ -66,7 +66,10 @@ impl Datadog {
     #[must_use]
     pub fn tags(&self) -> Vec<String> {
         let env = self.env.iter().map(|env| format!("env:{env}"));
-        let cluster = self.cluster_name.iter().flat_map(|name| [format!("kube_cluster_name:{name}"), format!("cluster_name:{name}")]);
+        let cluster = self
+            .cluster_name
+            .iter()
+            .flat_map(|name| [format!("kube_cluster_name:{name}"), format!("cluster_name:{name}")]);
         self.tags.iter().cloned().chain(env).chain(cluster).collect()
     }
 

@@ -17,7 +17,8 @@ impl Env {
     /// The process' own; variables that are not UTF-8 are left out.
     #[must_use]
     pub fn read() -> Self {
-        let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let pairs =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::of(pairs)
     }
 

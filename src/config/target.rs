@@ -119,7 +119,11 @@ impl Target {
     }
 
     fn tags_with(&self, endpoint: String) -> Vec<(String, String)> {
-        let own = [("endpoint", Some(endpoint)), ("kube_namespace", self.kube_namespace.clone()), ("pod_name", self.pod_name.clone())];
+        let own = [
+            ("endpoint", Some(endpoint)),
+            ("kube_namespace", self.kube_namespace.clone()),
+            ("pod_name", self.pod_name.clone()),
+        ];
         let own = own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         own.chain(self.tags.iter().cloned()).collect()
     }

@@ -43,7 +43,9 @@ pub(super) fn print(
             (false, _, _, _) => "not used".to_owned(),
             (_, _, false, _) => "page only".to_owned(),
             (_, _, _, false) => text(value),
-            (_, _, _, true) => cursor.owed(id).map_or_else(|| "baseline".to_owned(), |increase| format!("+{}", text(increase))),
+            (_, _, _, true) => {
+                cursor.owed(id).map_or_else(|| "baseline".to_owned(), |increase| format!("+{}", text(increase)))
+            }
         };
         let name = format!("{}{}", family.name, family.kind.suffix(out_slot.part));
         let unit = family.unit.as_ref().map(|unit| format!(" of {unit}")).unwrap_or_default();
@@ -54,7 +56,8 @@ pub(super) fn print(
     }
     writeln!(to, "pull {number}: {input}: {}", summary(pull, advance))?;
     let lines = groups.values().flatten();
-    let (value_width, sent_width) = lines.fold((5, 4), |(value, sent), line| (value.max(line.value.len()), sent.max(line.sent.len())));
+    let (value_width, sent_width) =
+        lines.fold((5, 4), |(value, sent), line| (value.max(line.value.len()), sent.max(line.sent.len())));
     writeln!(to, "\n  {:>value_width$}  {:>sent_width$}  SOURCE SERIES", "VALUE", "SENT")?;
     for ((_, header), lines) in &groups {
         writeln!(to, "{header}")?;
@@ -72,7 +75,10 @@ pub(super) fn print(
         writeln!(to, "\nrefused lines: {}", describe_refusals(&view.ledger))?;
     }
     if only_one && advance.baselines > 0 {
-        writeln!(to, "\nCounters are sent as increases; one pull only gives them a baseline. A second file shows increases:")?;
+        writeln!(
+            to,
+            "\nCounters are sent as increases; one pull only gives them a baseline. A second file shows increases:"
+        )?;
         writeln!(to, "  promdog translate {input} LATER_FILE")?;
     }
     writeln!(to)

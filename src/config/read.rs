@@ -1,0 +1,404 @@
+//! The configuration file's keys, then the environment, then the command line.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
+
+use crate::config::datadog::Datadog;
+use crate::config::env::Env;
+use crate::config::flags::{Flags, TargetFlags};
+use crate::config::kubernetes::{Inventory, Kubernetes};
+use crate::config::target::{HealthUrl, Target, TargetLimits};
+use crate::config::url::parse;
+use crate::config::{Config, File, Log, Push, Web, listen_addresses};
+use crate::datadog::{Client, Key, Proxy};
+use crate::delta::FirstValue;
+use crate::push::On;
+use crate::scrape::Auth;
+use crate::telemetry::Format;
+use crate::tls;
+use crate::yaml::Document;
+use crate::yaml::node::{Fields, Node};
+use crate::yaml::problem::Problems;
+
+pub(super) fn load(file: Option<File<'_>>, flags: &Flags, env: &Env) -> Result<Config, Problems> {
+    let document = Document::parse(file.map_or("configuration", |file| file.name), file.map_or("", |file| file.text));
+    let mut config = read(&document);
+    let mut problems = document.problems();
+    if let Some(File { folder, .. }) = file {
+        resolve(&mut config, folder);
+    }
+    let mut complain = |place: &str, text: String| problems.extend(Problems::without_place(place, text));
+    environment(&mut config, env, &mut complain);
+    command_line(&mut config, flags, &mut complain);
+    if config.targets.is_empty() && problems.is_empty() {
+        let title = "no target: give `--target URL`, or `targets:` in a file named by `--config.file`";
+        problems.extend(Problems::without_place("configuration", title));
+    }
+    problems.or_value(Some(config))
+}
+
+fn read(document: &Document) -> Config {
+    let mut config = Config {
+        web: Web { listen: listen_addresses(":10045").unwrap_or_default(), max_age: Duration::from_secs(5) },
+        targets: Vec::new(),
+        push: Push {
+            every: Duration::from_secs(15),
+            on: On::Grid,
+            client: Client::Own,
+            dry_run: false,
+            tags: Vec::new(),
+        },
+        datadog: Datadog::default(),
+        kubernetes: Kubernetes::default(),
+        log: Log { level: "info".to_owned(), format: Format::Text },
+    };
+    let Some(mut fields) = document.root().fields() else { return config };
+    section(&mut fields, "web", |fields| web(fields, &mut config.web));
+    if let Some(nodes) = fields.optional("targets").and_then(Node::list) {
+        config.targets = nodes.into_iter().filter_map(target).collect();
+        names_differ(document, &config.targets);
+    }
+    section(&mut fields, "push", |fields| push(fields, &mut config.push));
+    section(&mut fields, "datadog", |fields| datadog(fields, &mut config.datadog));
+    section(&mut fields, "kubernetes", |fields| kubernetes(fields, &mut config.kubernetes));
+    section(&mut fields, "log", |fields| {
+        set(&mut config.log.level, fields.optional("level").and_then(Node::string));
+        let words = [("text", Format::Text), ("json", Format::Json)];
+        set(&mut config.log.format, fields.optional("format").and_then(|node| node.word(&words)));
+    });
+    fields.done();
+    config
+}
+
+fn section<'d>(fields: &mut Fields<'d>, key: &'static str, read: impl FnOnce(&mut Fields<'d>)) {
+    if let Some(mut inner) = fields.optional(key).and_then(Node::fields) {
+        read(&mut inner);
+        inner.done();
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn web(fields: &mut Fields<'_>, web: &mut Web) {
+    if let Some(node) = fields.optional("listen_address")
+        && let Some(text) = node.string()
+    {
+        set(&mut web.listen, listen_addresses(&text).map_err(|problem| node.refuse(problem, "")).ok());
+    }
+    set(&mut web.max_age, fields.optional("max_age").and_then(Node::seconds));
+}
+
+fn url(node: Node<'_>) -> Option<Url> {
+    parse(&node.string()?).map_err(|problem| node.refuse(problem, "")).ok()
+}
+
+fn path(node: Node<'_>) -> Option<std::path::PathBuf> {
+    node.string().map(Into::into)
+}
+
+/// A time of at least a millisecond.
+fn wait(node: Node<'_>) -> Option<Duration> {
+    let wait = node.seconds()?;
+    if wait < Duration::from_millis(1) {
+        node.refuse("this may not be 0", "");
+    }
+    Some(wait)
+}
+
+fn strings(node: Node<'_>) -> Vec<String> {
+    if node.is_list() {
+        return node.list().unwrap_or_default().into_iter().filter_map(Node::string).collect();
+    }
+    node.string()
+        .unwrap_or_default()
+        .split(',')
+        .map(|part| part.trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect()
+}
+
+fn tags(node: Node<'_>) -> Vec<(String, String)> {
+    let pair = |node: Node<'_>| {
+        let text = node.string()?;
+        match text.split_once(':') {
+            Some(("host", _)) => {
+                node.refuse("`host` is no tag here", "use the key `host:` of the target");
+                None
+            }
+            Some((key, value)) if !key.is_empty() && !value.is_empty() => Some((key.to_owned(), value.to_owned())),
+            Some(_) | None => {
+                node.refuse("a tag is `key:value`", "");
+                None
+            }
+        }
+    };
+    node.list().unwrap_or_default().into_iter().filter_map(pair).collect()
+}
+
+fn target(node: Node<'_>) -> Option<Target> {
+    let mut fields = node.fields()?;
+    let found = fields.required("url").and_then(url);
+    // The other keys are checked too where there is no URL.
+    let stand_in = Url::parse("http://localhost/metrics").ok()?;
+    let mut target = Target::at(found.clone().unwrap_or(stand_in));
+    set(&mut target.name, fields.optional("name").and_then(Node::string));
+    if let Some(node) = fields.optional("health_url") {
+        let off = node.string().is_some_and(|text| text == "off");
+        set(&mut target.health, if off { Some(HealthUrl::Off) } else { url(node).map(HealthUrl::Url) });
+    }
+    set(&mut target.mappings, fields.optional("mapping").map(strings).filter(|mappings| !mappings.is_empty()));
+    target.namespace = fields.optional("namespace").and_then(Node::string);
+    target.endpoint = fields.optional("endpoint").and_then(Node::string);
+    target.kube_namespace = fields.optional("kube_namespace").and_then(Node::string);
+    target.pod_name = fields.optional("pod_name").and_then(Node::string);
+    set(&mut target.tags, fields.optional("tags").map(tags));
+    target.host = fields.optional("host").and_then(Node::string);
+    set(&mut target.timeout, fields.optional("timeout").and_then(wait));
+    let words = [("prove", FirstValue::Prove), ("always", FirstValue::Always), ("never", FirstValue::Never)];
+    set(&mut target.first_value, fields.optional("first_value").and_then(|node| node.word(&words)));
+    section(&mut fields, "tls", |fields| tls_params(fields, &mut target.tls));
+    section(&mut fields, "limits", |fields| limits(fields, &mut target.limits));
+    authentication(&mut fields, &mut target.auth);
+    if let Some(entries) = fields.optional("headers").and_then(Node::map) {
+        for (key, node) in entries {
+            let name = HeaderName::try_from(key.text()).map_err(|_| key.refuse("no name of a header", "")).ok();
+            let value = node
+                .string()
+                .and_then(|text| HeaderValue::try_from(text).map_err(|_| node.refuse("no value of a header", "")).ok());
+            target.headers.extend(name.zip(value));
+        }
+    }
+    fields.done();
+    found.map(|_| target)
+}
+
+fn tls_params(fields: &mut Fields<'_>, tls: &mut tls::ClientParams) {
+    tls.ca_file = fields.optional("ca_file").and_then(path);
+    tls.cert_file = fields.optional("cert_file").and_then(path);
+    tls.key_file = fields.optional("key_file").and_then(path);
+    tls.server_name = fields.optional("server_name").and_then(Node::string);
+    set(&mut tls.insecure_skip_verify, fields.optional("insecure_skip_verify").and_then(Node::bool));
+    if tls.cert_file.is_some() != tls.key_file.is_some() {
+        fields.node().refuse("`cert_file` and `key_file` belong together", "one of them is missing");
+    }
+}
+
+fn limits(fields: &mut Fields<'_>, limits: &mut TargetLimits) {
+    let TargetLimits { compressed_bytes, decompressed_bytes, translate } = limits;
+    set(compressed_bytes, fields.optional("compressed_bytes").and_then(Node::bytes));
+    set(decompressed_bytes, fields.optional("decompressed_bytes").and_then(Node::bytes));
+    let size = |node: Node<'_>| node.bytes().and_then(|size| usize::try_from(size).ok());
+    set(&mut translate.samples, fields.optional("samples").and_then(size));
+    set(&mut translate.line_bytes, fields.optional("line_bytes").and_then(size));
+    set(&mut translate.labels, fields.optional("labels").and_then(size));
+    set(&mut translate.label_name_bytes, fields.optional("label_name_bytes").and_then(size));
+    set(&mut translate.label_value_bytes, fields.optional("label_value_bytes").and_then(size));
+}
+
+fn authentication(fields: &mut Fields<'_>, auth: &mut Auth) {
+    let bearer = fields.optional("bearer_token_file").and_then(path);
+    let mut basic = None;
+    section(fields, "basic_auth", |fields| {
+        let username = fields.required("username").and_then(Node::string);
+        if let Some(key) = fields.key("password") {
+            key.refuse("no password in this file", "name a `password_file`");
+            let _told = fields.optional("password");
+        } else {
+            let password_file = fields.required("password_file").and_then(path);
+            basic = username.zip(password_file);
+        }
+    });
+    match (basic, bearer) {
+        (Some(_), Some(_)) => fields.node().refuse("`basic_auth` and `bearer_token_file` exclude each other", ""),
+        (Some((username, password_file)), None) => *auth = Auth::Basic { username, password_file },
+        (None, Some(file)) => *auth = Auth::BearerFile(file),
+        (None, None) => {}
+    }
+}
+
+fn names_differ(document: &Document, targets: &[Target]) {
+    for (at, target) in targets.iter().enumerate() {
+        if targets[..at].iter().any(|other| other.name == target.name) {
+            document
+                .start()
+                .refuse(format!("two targets are named `{}`", target.name), "give each a `name:` of its own");
+        }
+    }
+}
+
+fn push(fields: &mut Fields<'_>, push: &mut Push) {
+    if let Some(node) = fields.optional("every")
+        && let Some(every) = node.seconds()
+    {
+        if every.subsec_nanos() != 0 || !(1..=3600).contains(&every.as_secs()) {
+            node.refuse("`every` is a whole number of seconds, from 1 to 3600", "");
+        }
+        push.every = every;
+    }
+    let spacing = fields.optional("min_spacing").and_then(wait);
+    let on_pull = fields.optional("on").and_then(|node| node.word(&[("grid", false), ("pull", true)])).unwrap_or(false);
+    if on_pull {
+        push.on = On::Pull { min_spacing: spacing.unwrap_or(Duration::from_secs(1)) };
+    } else if let (Some(_), Some(key)) = (spacing, fields.key("min_spacing")) {
+        key.refuse("`min_spacing` means something only with `on: pull`", "");
+    }
+    let words = [("own", Client::Own), ("official", Client::Official)];
+    set(&mut push.client, fields.optional("client").and_then(|node| node.word(&words)));
+    set(&mut push.tags, fields.optional("tags").map(strings));
+}
+
+fn datadog(fields: &mut Fields<'_>, datadog: &mut Datadog) {
+    if let Some(node) = fields.optional("site")
+        && let Some(site) = node.string()
+    {
+        set(&mut datadog.site, site_name(&site).map_err(|problem| node.refuse(problem, "")).ok());
+    }
+    datadog.url = fields.optional("url").and_then(url);
+    if let Some(key) = fields.key("api_key") {
+        key.refuse("no API key in this file", "set DD_API_KEY, or name an `api_key_file`");
+        let _told = fields.optional("api_key");
+    }
+    datadog.key = fields.optional("api_key_file").and_then(path).map(Key::File);
+    datadog.env = fields.optional("env").and_then(Node::string);
+    datadog.cluster_name = fields.optional("cluster_name").and_then(Node::string);
+    set(&mut datadog.timeout, fields.optional("timeout").and_then(wait));
+    set(
+        &mut datadog.queue_max_bytes,
+        fields.optional("queue_max_bytes").and_then(Node::bytes).and_then(|size| usize::try_from(size).ok()),
+    );
+    set(&mut datadog.queue_max_age, fields.optional("queue_max_age").and_then(wait));
+    section(fields, "proxy", |fields| {
+        let https = fields.required("https").and_then(url);
+        let no_proxy = fields.optional("no_proxy").and_then(Node::string).unwrap_or_default();
+        datadog.proxy = https.map(|url| Proxy { url, no_proxy });
+    });
+    datadog.ca_file = fields.optional("ca_file").and_then(path);
+}
+
+fn site_name(text: &str) -> Result<String, String> {
+    let text = text.trim().trim_end_matches('/');
+    let bare = !text.contains("://") && !text.contains('/') && text.contains('.');
+    if !bare {
+        return Err(format!(
+            "`{text}` is no Datadog site; one is `datadoghq.com`, `datadoghq.eu` or `us5.datadoghq.com`"
+        ));
+    }
+    Ok(text.strip_prefix("app.").or_else(|| text.strip_prefix("api.")).unwrap_or(text).to_owned())
+}
+
+fn kubernetes(fields: &mut Fields<'_>, kubernetes: &mut Kubernetes) {
+    let words = [("on", Inventory::On), ("off", Inventory::Off), ("auto", Inventory::Auto)];
+    set(&mut kubernetes.inventory, fields.optional("inventory").and_then(|node| node.word(&words)));
+    kubernetes.kubeconfig = fields.optional("kubeconfig").and_then(path);
+    kubernetes.url = fields.optional("url").and_then(url);
+    kubernetes.token_file = fields.optional("token_file").and_then(path);
+    kubernetes.ca_file = fields.optional("ca_file").and_then(path);
+    set(&mut kubernetes.insecure_skip_verify, fields.optional("insecure_skip_verify").and_then(Node::bool));
+    if let Some(node) = fields.optional("page_size")
+        && let Some(size) = node.u64()
+    {
+        let size = u32::try_from(size).ok().filter(|size| (1..=10_000).contains(size));
+        if size.is_none() {
+            node.refuse("a page holds from 1 to 10000 objects", "");
+        }
+        set(&mut kubernetes.page_size, size);
+    }
+    set(&mut kubernetes.every, fields.optional("every").and_then(wait));
+    set(&mut kubernetes.timeout, fields.optional("timeout").and_then(wait));
+    if let (Some(_), Some(_), Some(key)) = (&kubernetes.kubeconfig, &kubernetes.url, fields.key("kubeconfig")) {
+        key.refuse("`kubeconfig` and `url` exclude each other", "");
+    }
+}
+
+fn resolve(config: &mut Config, folder: &Path) {
+    for target in &mut config.targets {
+        target.resolve(folder);
+    }
+    let Kubernetes { kubeconfig, token_file, ca_file, .. } = &mut config.kubernetes;
+    for path in [kubeconfig, token_file, ca_file, &mut config.datadog.ca_file].into_iter().flatten() {
+        *path = folder.join(&*path);
+    }
+    if let Some(Key::File(path)) = &mut config.datadog.key {
+        *path = folder.join(&*path);
+    }
+}
+
+fn environment(config: &mut Config, env: &Env, complain: &mut impl FnMut(&str, String)) {
+    let datadog = &mut config.datadog;
+    if let Some(key) = env.first(&["DD_API_KEY"]) {
+        datadog.set_key(key);
+    }
+    if let Some(site) = env.first(&["DD_SITE"]) {
+        set(&mut datadog.site, site_name(site).map_err(|problem| complain("DD_SITE", problem)).ok());
+    }
+    if let Some(text) = env.first(&["DD_URL", "DD_DD_URL"]) {
+        datadog.url = parse(text).map_err(|problem| complain("DD_URL", format!("DD_URL: {problem}"))).ok();
+    }
+    if let Some(tags) = env.first(&["DD_TAGS"]) {
+        datadog.tags = tags.split([',', ' ']).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+    }
+    if let Some(name) = env.first(&["DD_ENV"]) {
+        datadog.env = Some(name.to_owned());
+    }
+    if let Some(name) = env.first(&["DD_CLUSTER_NAME"]) {
+        datadog.cluster_name = Some(name.to_owned());
+    }
+    if let Some(text) = env.first(&["DD_PROXY_HTTPS", "HTTPS_PROXY", "https_proxy"]) {
+        // A proxy's URL may hold a login: it is the usual place for it.
+        match Url::parse(text) {
+            Ok(url) => {
+                let no_proxy = env.first(&["DD_PROXY_NO_PROXY", "NO_PROXY", "no_proxy"]).unwrap_or_default().to_owned();
+                datadog.proxy = Some(Proxy { url, no_proxy });
+            }
+            Err(error) => complain("HTTPS_PROXY", format!("the proxy is not a URL: {error}")),
+        }
+    }
+    config.kubernetes.in_cluster = env.first(&["KUBERNETES_SERVICE_HOST"]).is_some();
+}
+
+fn command_line(config: &mut Config, flags: &Flags, complain: &mut impl FnMut(&str, String)) {
+    let Flags { listen_address, log_level, log_format, push_every, dry_run, target } = flags.clone();
+    if let Some(text) = listen_address {
+        let listen = listen_addresses(&text).map_err(|problem| complain("--web.listen-address", problem)).ok();
+        set(&mut config.web.listen, listen);
+    }
+    set(&mut config.log.level, log_level);
+    set(&mut config.log.format, log_format);
+    if let Some(every) = push_every {
+        if every.subsec_nanos() != 0 || !(1..=3600).contains(&every.as_secs()) {
+            complain("--push.every", "this is a whole number of seconds, from 1 to 3600".to_owned());
+        }
+        config.push.every = every;
+    }
+    config.push.dry_run |= dry_run;
+    if let Some(flags) = target {
+        config.targets = from_flags(flags, complain).into_iter().collect();
+    }
+}
+
+fn from_flags(flags: TargetFlags, complain: &mut impl FnMut(&str, String)) -> Option<Target> {
+    let TargetFlags { url, name, health_url, mappings, tags, kube_namespace, pod_name, bearer_token_file, tls } = flags;
+    let mut read = |flag: &str, text: &str| parse(text).map_err(|problem| complain(flag, problem)).ok();
+    let url = read("--target", &url);
+    let health = health_url.map(|text| match text.as_str() {
+        "off" => Some(HealthUrl::Off),
+        text => read("--target.health-url", text).map(HealthUrl::Url),
+    });
+    let mut target = Target::at(url?);
+    set(&mut target.health, health.flatten());
+    set(&mut target.name, name);
+    set(&mut target.mappings, Some(mappings).filter(|mappings| !mappings.is_empty()));
+    target.tags = tags;
+    target.kube_namespace = kube_namespace;
+    target.pod_name = pod_name;
+    set(&mut target.auth, bearer_token_file.map(Auth::BearerFile));
+    target.tls = tls;
+    Some(target)
+}
