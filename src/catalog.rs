@@ -187,6 +187,8 @@ pub struct Catalog {
     pub families: Vec<Family>,
     pub rows: Vec<Row>,
     pub slots: Vec<Slot>,
+    /// By slot: a hash of the sample's name and labels, whatever its spelling; survives a compaction.
+    pub identities: Vec<u128>,
     pub out_families: Vec<OutFamily>,
     pub out_rows: Vec<OutRow>,
     pub out_slots: Vec<OutSlot>,

@@ -4,6 +4,8 @@
 //! (`process_start_time_seconds`), so that a restart, a reset of one row, a load-balanced URL and an exporter whose
 //! objects outlive it all come out right. In memory: nothing here survives promdog's own restart.
 
+use std::collections::HashMap;
+
 use crate::catalog::{Catalog, NO_OUTPUT, Part, Slot};
 use crate::exposition::family::FamilyType;
 use crate::mapping::{Epoch, Mapping};
@@ -15,6 +17,8 @@ use crate::view::{Column, View};
 const SAME_START_SECONDS: f64 = 5.0;
 /// Processes remembered behind one URL.
 const MAX_PROCESSES: usize = 16;
+/// How long the total of a series that has left the catalogue is kept: as long as Datadog's Agent keeps it.
+const KEEP_RETIRED_MILLIS: i64 = 25 * 3600 * 1000;
 
 /// What the first value of a series is worth when nothing earlier is known of its process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +72,27 @@ struct Process {
     totals: Column,
     /// Slots of its last pull, if that was complete: what is missing here did not exist then.
     last: Option<Column>,
+    /// Totals of series that have left the catalogue, by identity, and when they left.
+    retired: HashMap<u128, (f64, UnixMillis)>,
+}
+
+impl Process {
+    fn new(start: Option<f64>) -> Self {
+        Self { start, totals: Column::default(), last: None, retired: HashMap::new() }
+    }
+
+    /// Makes room for the view's slots, and finds the totals of series that have come back.
+    fn meet(&mut self, view: &View) {
+        self.totals.grow(view.catalog.slots.len());
+        if self.retired.is_empty() {
+            return;
+        }
+        for (id, _) in view.source.iter().filter(|(id, _)| !self.totals.is_present(*id)).collect::<Vec<_>>() {
+            if let Some((total, _)) = self.retired.remove(&view.catalog.identities[id]) {
+                self.totals.set(id, total);
+            }
+        }
+    }
 }
 
 /// The totals handed on so far, and the increases not handed on yet, of one target.
@@ -97,8 +122,10 @@ impl Cursor {
         let slots = view.catalog.slots.len();
         self.owed.grow(slots);
         let start = start_time(view);
-        let (process, change, mut rule) = self.identify(view, start, moment);
-        let mut process = process;
+        for process in &mut self.processes {
+            process.meet(view);
+        }
+        let (mut process, change, mut rule) = self.identify(view, start, moment);
         process.totals.grow(slots);
         let fallen = Fallen::find(view, &process.totals);
         let mut advance = Advance { process: change, ..Advance::default() };
@@ -113,6 +140,10 @@ impl Cursor {
                 continue;
             }
             let epoch = if change == ProcessChange::Replaced { epoch_of(view, mapping, id) } else { Epoch::Auto };
+            if view.in_doubt == Some(id) && process.totals.get(id).is_some_and(|total| value < total) {
+                // Cut short rather than fallen; the next pull tells.
+                continue;
+            }
             let increase = increase(view, &process, &fallen, rule, epoch, id, value);
             process.totals.set(id, value);
             match increase {
@@ -146,7 +177,7 @@ impl Cursor {
             let rule = if process.last.is_some() { First::IfAbsentBefore } else { First::Baseline };
             return (process, ProcessChange::Same, rule);
         }
-        let fresh = Process { start, totals: Column::default(), last: None };
+        let fresh = Process::new(start);
         let started = start.map(|start| UnixMillis((start * 1000.0) as i64));
         match (self.processes.last(), started, self.last_good) {
             (None, started, _) => {
@@ -198,8 +229,10 @@ impl Cursor {
         self.owed.iter().any(|(_, increase)| increase > 0.0)
     }
 
-    /// Follows a compaction: `moved[old]` is the new slot, or [`NO_OUTPUT`] if it is gone.
-    pub fn remap(&mut self, moved: &[u32], slots: usize) {
+    /// Follows a compaction of the catalogue `old`: `moved[slot]` is the new slot, or [`NO_OUTPUT`] if it is gone. The
+    /// totals of what is gone are kept for 25 hours, in case it comes back.
+    pub fn remap(&mut self, old: &Catalog, moved: &[u32], slots: usize) {
+        let now = self.last_good.unwrap_or_default();
         let follow = |column: &Column| {
             let mut new = Column::new(slots);
             for (id, value) in column.iter() {
@@ -210,6 +243,9 @@ impl Cursor {
             new
         };
         for process in &mut self.processes {
+            process.retired.retain(|_, (_, left)| now.0.saturating_sub(left.0) < KEEP_RETIRED_MILLIS);
+            let gone = process.totals.iter().filter(|(id, _)| moved.get(*id).is_none_or(|to| *to == NO_OUTPUT));
+            process.retired.extend(gone.map(|(id, total)| (old.identities[id], (total, now))));
             process.totals = follow(&process.totals);
             process.last = process.last.as_ref().map(follow);
         }
@@ -273,7 +309,7 @@ impl Fallen {
         let mut fallen = Self { rows: vec![false; catalog.rows.len()], families: vec![false; catalog.families.len()] };
         for (id, value) in view.source.iter() {
             let slot = &catalog.slots[id];
-            if grows(catalog, slot) && totals.get(id).is_some_and(|total| value < total) {
+            if view.in_doubt != Some(id) && grows(catalog, slot) && totals.get(id).is_some_and(|total| value < total) {
                 fallen.rows[slot.row as usize] = true;
                 fallen.families[catalog.row(slot).family as usize] = true;
             }

@@ -67,6 +67,8 @@ pub struct Ledger {
     /// Sample lines read; equals the sum over the fates.
     pub samples: u64,
     pub refused_lines: u64,
+    /// Nothing ends the last line, so the document may have been cut.
+    pub unterminated: bool,
     /// The first refusals, at most [`Ledger::KEPT`].
     pub refusals: Vec<Refusal>,
 }
@@ -91,10 +93,11 @@ impl Ledger {
         }
     }
 
-    /// Whether no line was refused and no limit hit: only then does absence prove that a series did not exist.
+    /// Whether there were samples, no line was refused, none cut, and no limit hit: only then does absence prove that a
+    /// series did not exist.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.refused_lines == 0 && self.count(Fate::OverLimit) == 0
+        self.samples > 0 && self.refused_lines == 0 && !self.unterminated && self.count(Fate::OverLimit) == 0
     }
 
     /// Whether every sample has exactly one fate.

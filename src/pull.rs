@@ -195,10 +195,11 @@ impl Target {
             return Err(Failure::Foreign(describe_refusals(&view.ledger)));
         }
         let now = SystemTime::now();
-        let date = fetched.date.unwrap_or_else(|| millis(now));
+        // A `Date` is cut to the second: the target's clock may be this much further.
+        let (date, blur) = fetched.date.map_or_else(|| (millis(now), 0), |date| (date, 999));
         // The target's clock, not ours, says whether its process is younger than our watch.
         let watched = now.duration_since(self.watching_since).unwrap_or_default();
-        let watching_since = UnixMillis(date.0 - i64::try_from(watched.as_millis()).unwrap_or(i64::MAX));
+        let watching_since = UnixMillis(date.0 + blur - i64::try_from(watched.as_millis()).unwrap_or(i64::MAX));
         let mapping = Arc::clone(state.translator.mapping());
         let advance = state.cursor.advance(&view, &mapping, Moment { date, watching_since });
         if advance.process == ProcessChange::Another {
@@ -251,7 +252,9 @@ impl Target {
         if dead > alive.max(MIN_DEAD_SLOTS) {
             let moved = translator.compact(&view);
             let slots = moved.iter().filter(|slot| **slot != NO_OUTPUT).count();
-            cursor.remap(&moved, slots);
+            cursor.remap(&view.catalog, &moved, slots);
+            // The view names the old slots; nothing is owed until the next pull brings a new one.
+            *last_good = None;
         }
         Some(Taken { view, increases })
     }

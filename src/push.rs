@@ -3,6 +3,7 @@
 //! A batch's points carry the grid second. A second is used once, and never one before: what cannot be sent now stays
 //! owed and goes with the next batch. Sending, retrying and forgetting are `datadog`'s.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -110,8 +111,9 @@ impl Pusher {
                 () = demanded(&self.demand, self.params.on, self.last) => self.push(now_second(), None),
             }
         }
-        // What was pulled since the last batch is not lost with us.
-        self.push(now_second(), None);
+        // What was pulled since the last batch is not lost with us, not even in that batch's second.
+        let unused = self.last.map_or(0, |(last, _)| last + 1);
+        self.push(now_second().max(unused), None);
         self.sink
     }
 
@@ -203,7 +205,8 @@ impl Pusher {
             Sink::DryRun => {
                 for body in &bodies {
                     match body.text() {
-                        Ok(text) => println!("{text}"),
+                        // Whoever read our output may have seen enough; serving goes on.
+                        Ok(text) => drop(writeln!(std::io::stdout(), "{text}")),
                         Err(error) => error!(%error, "a body cannot be read back"),
                     }
                 }

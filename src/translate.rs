@@ -101,10 +101,14 @@ impl Translator {
         let mut unknown: Vec<Unknown<'_>> = Vec::new();
         let mut types: HashMap<String, (FamilyType, String)> = HashMap::new();
         let mut helps: HashMap<String, String> = HashMap::new();
+        ledger.unterminated = text.last().is_some_and(|byte| *byte != b'\n');
+        // The key of the last line, if that is a sample.
+        let mut last: Option<&[u8]> = None;
         let (mut rest, mut number) = (text, 0);
         while let Some((line, next)) = lex::cut_line(rest) {
             rest = next;
             number += 1;
+            last = None;
             if line.len() > self.params.limits.line_bytes {
                 ledger.samples += 1;
                 ledger.add(Fate::OverLimit, 1);
@@ -128,6 +132,7 @@ impl Translator {
                         ledger.add(Fate::OverLimit, 1);
                         continue;
                     }
+                    last = Some(sample.key);
                     match self.index.spellings.get(sample.key) {
                         Some(&slot) => store(&mut column, &mut ledger, slot, sample.value),
                         None => unknown.push(Unknown { line: number, key: sample.key, value: sample.value }),
@@ -143,7 +148,9 @@ impl Translator {
         }
         self.retype(types, &column);
         self.resolve(unknown, &mut column, &mut ledger);
-        self.fold(column, ledger)
+        let in_doubt = last.filter(|_| ledger.unterminated).and_then(|key| self.index.spellings.get(key));
+        let in_doubt = in_doubt.map(|slot| *slot as usize);
+        self.fold(column, in_doubt, ledger)
     }
 
     /// Takes over this exposition's types, and places again what a changed type moves.
@@ -196,7 +203,7 @@ impl Translator {
     }
 
     /// Folds the source's numbers into the output's, and gives every sample its fate.
-    fn fold(&self, source: Column, mut ledger: Ledger) -> View {
+    fn fold(&self, source: Column, in_doubt: Option<usize>, mut ledger: Ledger) -> View {
         let catalog = Arc::clone(&self.catalog);
         let winners = winners(&catalog, &source);
         let mut folded = Column::new(catalog.slots.len());
@@ -217,7 +224,7 @@ impl Translator {
             ledger.add(fate, 1);
         }
         debug_assert!(ledger.balances(), "every sample has one fate: {ledger:?}");
-        View { catalog, source, folded, output, ledger }
+        View { catalog, source, folded, output, in_doubt, ledger }
     }
 }
 

@@ -82,6 +82,8 @@ pub struct View {
     pub folded: Column,
     /// By output slot: the translated numbers, counters still cumulative.
     pub output: Column,
+    /// The source slot of a last line that nothing ends: its number may have been cut short.
+    pub in_doubt: Option<usize>,
     pub ledger: Ledger,
 }
 
@@ -140,6 +142,7 @@ pub fn page(views: &[&View], extras: &[Extra]) -> String {
     for (name, group) in &groups {
         let Some(kind) = group.kind else { continue };
         write::header(&mut out, name, kind.word(), group.help);
+        let extras: Vec<String> = group.extras.iter().map(|extra| page_labels(&extra.tags)).collect();
         // Tags that differ may be the same labels, and two targets may have the same tags: a page holds a series once.
         let mut written: HashSet<&str> = HashSet::new();
         for (view, row) in &group.rows {
@@ -147,8 +150,10 @@ pub fn page(views: &[&View], extras: &[Extra]) -> String {
                 write_row(&mut out, name, kind, view, *row);
             }
         }
-        for extra in &group.extras {
-            write::sample(&mut out, name, "", &page_labels(&extra.tags), None, extra.value);
+        for (extra, labels) in group.extras.iter().zip(&extras) {
+            if written.insert(labels) {
+                write::sample(&mut out, name, "", labels, None, extra.value);
+            }
         }
     }
     out

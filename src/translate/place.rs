@@ -120,6 +120,7 @@ impl Index {
             None => {
                 let slot = u32::try_from(catalog.slots.len()).map_err(|_| Error::OverLimit)?;
                 catalog.slots.push(Slot { row, part, out: NO_OUTPUT });
+                catalog.identities.push(identity);
                 self.identities.insert(identity, slot);
                 slot
             }

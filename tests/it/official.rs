@@ -3,9 +3,9 @@
 use datadog_api_client::datadogV2::model::{
     MetricIntakeType, MetricPayload, MetricPoint, MetricResource, MetricSeries,
 };
+use promdog::number;
 use promdog::payload::points::{Frame, Gauges, json_tags, of_view};
 use promdog::payload::{Limits, Point, PointKind, json};
-use promdog::number;
 use proptest::prelude::*;
 
 use crate::support::{Target, built_in};
@@ -40,7 +40,8 @@ fn compare(points: &[(Point<'_>, Vec<String>)], common: &[String], second: i64) 
         let bound = point.bound.map(|(key, bound)| format!("{key}:{}", number::bound(bound)));
         theirs.push(model(point, second, tags.iter().cloned().chain(bound).chain(common.iter().cloned()).collect()));
     }
-    let ours: Vec<String> = encoder.finish().expect("compresses").iter().map(|body| body.text().expect("ours")).collect();
+    let ours: Vec<String> =
+        encoder.finish().expect("compresses").iter().map(|body| body.text().expect("ours")).collect();
     let mut read = Vec::new();
     for text in &ours {
         let payload: MetricPayload = serde_json::from_str(text).expect("the official model reads our body");

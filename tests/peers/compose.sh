@@ -121,7 +121,7 @@ done
 promdog=$(docker-compose ps -q promdog)
 say "promdog runs as user $(docker exec "$promdog" id -u), not as root"
 [ "$(docker exec "$promdog" id -u)" != 0 ]
-if docker inspect --format '{{.Config.Env}}' "$promdog" | grep -qE 'exported'; then
+if [[ $(docker inspect --format '{{.Config.Env}}' "$promdog") == *exported* ]]; then
     say "FAIL: what was exported reached the container"
     exit 1
 fi
@@ -171,7 +171,7 @@ PY
 # --- the override that sends to a real Datadog: its shape only -------------------------------------------------------
 
 both=(-f docker-compose.yml -f docker-compose.datadog.yml)
-if ! docker-compose "${both[@]}" config | grep -q 'DD_API_KEY: exported-key'; then
+if [[ $(docker-compose "${both[@]}" config) != *'DD_API_KEY: exported-key'* ]]; then
     say "FAIL: docker-compose.datadog.yml does not pass the exported key on"
     exit 1
 fi
