@@ -160,6 +160,12 @@ impl VirtApi {
         lock(&self.shared.state).healthy = healthy;
     }
 
+    /// Every running total as it is now, by sample as spelled on the page.
+    #[must_use]
+    pub fn page_totals(&self) -> BTreeMap<String, f64> {
+        lock(&self.shared.state).simulation.totals()
+    }
+
     /// The growth of each running total over the pages served, by sample as spelled on the page: what a reader of every page
     /// can prove. The first page is a baseline.
     #[must_use]

@@ -204,7 +204,7 @@ async fn secrets_go_to_the_target_only_and_not_into_errors() {
     let bearer = scraper("/echo", Auth::BearerFile(token.clone()));
     let seen = text(bearer.fetch(LONG).await.unwrap());
     assert!(seen.contains("authorization Bearer t0ken\n") && seen.contains("x-key k3y-value\n"), "{seen}");
-    assert!(seen.contains("accept-encoding gzip\n") && seen.contains(&format!("user-agent promdog/")), "{seen}");
+    assert!(seen.contains("accept-encoding gzip\n") && seen.contains("user-agent promdog/"), "{seen}");
     fs::write(&token, "rotated").unwrap();
     let seen = text(bearer.fetch(LONG).await.unwrap());
     assert!(seen.contains("authorization Bearer rotated\n"), "{seen}");

@@ -144,7 +144,10 @@ fn decode(encoding: Option<&str>, body: &[u8]) -> Result<Vec<u8>, Rejection> {
     let mut json = Vec::new();
     let limit = MAX_RAW_BYTES + 1;
     let read = match encoding.unwrap_or("identity") {
-        "identity" => Ok(json.extend_from_slice(body)).map(|()| body.len()),
+        "identity" => {
+            json.extend_from_slice(body);
+            Ok(body.len())
+        }
         "zstd1" | "zstd" => {
             zstd::stream::read::Decoder::new(body).and_then(|decoder| decoder.take(limit).read_to_end(&mut json))
         }
