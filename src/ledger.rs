@@ -97,7 +97,13 @@ impl Ledger {
     /// series did not exist.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.samples > 0 && self.refused_lines == 0 && !self.unterminated && self.count(Fate::OverLimit) == 0
+        self.samples > 0 && self.is_whole() && self.count(Fate::OverLimit) == 0
+    }
+
+    /// Whether every line was read, to its end.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.refused_lines == 0 && !self.unterminated
     }
 
     /// Whether every sample has exactly one fate.

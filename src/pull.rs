@@ -105,7 +105,10 @@ struct State {
     latest: Option<Arc<Pulled>>,
     /// The view of the latest good pull: what is owed refers to its catalogue.
     last_good: Option<Arc<View>>,
+    /// The last pull failed.
     failing: bool,
+    /// The last good page had lines that were refused, or was cut.
+    refusing: bool,
 }
 
 /// Increases taken from a target, with the view that names them.
@@ -119,7 +122,7 @@ impl Target {
     pub fn new(params: Params, scraper: Scraper, metrics: Metrics) -> Arc<Self> {
         let translator = Translator::new(Arc::clone(&params.mapping), params.translate.clone());
         let cursor = Cursor::new(params.first_value);
-        let state = State { translator, cursor, latest: None, last_good: None, failing: false };
+        let state = State { translator, cursor, latest: None, last_good: None, failing: false, refusing: false };
         Arc::new(Self {
             params,
             scraper,
@@ -222,23 +225,22 @@ impl Target {
         let took = pulled.finished - pulled.started;
         let failure = pulled.view.as_ref().err();
         self.metrics.pull_ended(&self.params.name, failure.map_or("ok", |failure| failure.label()), took);
-        let was = std::mem::replace(&mut lock(&self.state).failing, failure.is_some());
+        let mut state = lock(&self.state);
+        let was = std::mem::replace(&mut state.failing, failure.is_some());
         match (was, &pulled.view) {
             (false, Err(failure)) => warn!(target_name = self.params.name, error = %failure, "pull failed"),
             (true, Ok(_)) => info!(target_name = self.params.name, "pulls succeed again"),
             (true, Err(_)) | (false, Ok(_)) => {}
         }
-        if let Ok(view) = &pulled.view
-            && view.ledger.refused_lines > 0
-        {
-            let ledger = &view.ledger;
-            warn!(
-                target_name = self.params.name,
-                lines = ledger.refused_lines,
-                "refused lines: {}",
-                describe_refusals(ledger)
-            );
+        let Ok(view) = &pulled.view else { return };
+        let ledger = &view.ledger;
+        let refusing = !ledger.is_whole();
+        if refusing && !state.refusing {
+            let told = describe_refusals(ledger);
+            let lines = ledger.refused_lines;
+            warn!(target_name = self.params.name, lines, "not all of the page can be read: {told}; `promdog parse` tells more");
         }
+        state.refusing = refusing;
     }
 
     /// Hands over what has grown since the last call, with the view it refers to; `None` before the first good pull.

@@ -272,7 +272,8 @@ fn winners(catalog: &Catalog, source: &Column) -> HashMap<RuleId, u32> {
 #[must_use]
 pub fn describe_refusals(ledger: &Ledger) -> String {
     let one = |refusal: &Refusal| format!("line {}, column {}: {}", refusal.line, refusal.column, refusal.reason);
-    ledger.refusals.iter().map(one).collect::<Vec<_>>().join("; ")
+    let cut = ledger.unterminated.then(|| "nothing ends the last line, so the page may have been cut".to_owned());
+    ledger.refusals.iter().map(one).chain(cut).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether a reason says that the document is no exposition at all rather than one with a bad line.

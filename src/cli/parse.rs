@@ -14,7 +14,8 @@ use crate::exposition::lex::{self, Line, LineError};
 use crate::exposition::series::{decode, decode_help, decode_name};
 use crate::number;
 
-/// Read one exposition: exit 0 if the whole document is acceptable, 1 with every error (line, column, reason).
+/// Read one exposition: exit 0 if the whole document is acceptable, 1 with every error (line, column, reason), 2 if there
+/// is nothing to judge.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The exposition; `-` reads standard input.
@@ -64,7 +65,14 @@ struct Metadata {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Args { input, format: Format::Prom, json } = args;
-    let text = read(input)?;
+    let text = match read(input) {
+        Ok(text) => text,
+        Err(error) => {
+            // Not a verdict on a document.
+            eprintln!("error: {error:#}");
+            return Ok(ExitCode::from(2));
+        }
+    };
     let (mut families, mut samples, mut errors) = (BTreeMap::new(), 0_u64, 0_u64);
     let mut stdout = stdout();
     let (mut rest, mut number) = (text.as_slice(), 0);

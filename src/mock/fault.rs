@@ -181,7 +181,12 @@ async fn apply(State(faults): State<Faults>, request: Request, next: Next) -> Re
         Some(Kind::Html) => Html("<!DOCTYPE html><html><body>Sign in</body></html>").into_response(),
         Some(Kind::Endless) => {
             let line = Bytes::from("endless_line{x=\"y\"} 1\n".repeat(2000));
-            (text, Body::from_stream(stream::repeat_with(move || Ok::<_, Infallible>(line.clone())))).into_response()
+            // Others want to be served too.
+            let lines = stream::repeat(line).then(async |line| {
+                tokio::task::yield_now().await;
+                Ok::<_, Infallible>(line)
+            });
+            (text, Body::from_stream(lines)).into_response()
         }
         Some(Kind::GzipBomb) => {
             static BOMB: OnceLock<Bytes> = OnceLock::new();
@@ -209,9 +214,9 @@ async fn body(next: Next, request: Request) -> Bytes {
     to_bytes(next.run(request).await.into_body(), 64 << 20).await.unwrap_or_default()
 }
 
+/// A gzip body may have many members: one of 1 MiB, again and again.
 fn bomb() -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let zeros = vec![0; 1 << 20];
-    let written = (0..300).try_for_each(|_| encoder.write_all(&zeros));
-    written.and_then(|()| encoder.finish()).unwrap_or_default().into()
+    let member = encoder.write_all(&vec![0; 1 << 20]).and_then(|()| encoder.finish());
+    member.unwrap_or_default().repeat(300).into()
 }

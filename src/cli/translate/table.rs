@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::catalog::{Catalog, NO_OUTPUT, OutputKind, Part, Route, Slot, Unmapped};
-use crate::cli::translate::{Pull, rule_name};
+use crate::cli::translate::{Pull, rule_name, url};
 use crate::delta::{Advance, ProcessChange};
 use crate::ledger::Fate;
 use crate::mapping::Mapping;
@@ -71,15 +71,17 @@ pub(super) fn print(
             writeln!(to, "  {family}  {samples} samples  {why}")?;
         }
     }
-    if view.ledger.refused_lines > 0 {
-        writeln!(to, "\nrefused lines: {}", describe_refusals(&view.ledger))?;
+    if !view.ledger.is_whole() {
+        writeln!(to, "\nnot all of it can be read: {}", describe_refusals(&view.ledger))?;
     }
     if only_one && advance.baselines > 0 {
         writeln!(
             to,
-            "\nCounters are sent as increases; one pull only gives them a baseline. A second file shows increases:"
+            "\nCounters are sent as increases; one pull only gives them a baseline. A second one shows increases:"
         )?;
-        writeln!(to, "  promdog translate {input} LATER_FILE")?;
+        // A URL is pulled again, an interval later.
+        let later = if url(input).is_some() { input } else { "LATER_FILE" };
+        writeln!(to, "  promdog translate {input} {later}")?;
     }
     writeln!(to)
 }
