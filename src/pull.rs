@@ -238,7 +238,10 @@ impl Target {
         if refusing && !state.refusing {
             let told = describe_refusals(ledger);
             let lines = ledger.refused_lines;
-            warn!(target_name = self.params.name, lines, "not all of the page can be read: {told}; `promdog parse` tells more");
+            warn!(
+                target_name = self.params.name,
+                lines, "not all of the page can be read: {told}; `promdog parse` tells more"
+            );
         }
         state.refusing = refusing;
     }

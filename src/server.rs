@@ -13,6 +13,8 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use futures::future::join_all;
 use serde::Deserialize;
+use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::trace::TraceLayer;
 
@@ -29,6 +31,8 @@ use crate::view::{self, Extra, View};
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 /// Of that time, left for writing the page and sending it.
 const RESERVE: Duration = Duration::from_millis(250);
+/// Pages written at a time; a page may be large, and whoever comes next waits.
+const MAX_PAGES: usize = 32;
 const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// What requests are answered from.
@@ -48,15 +52,14 @@ pub struct Surface {
 pub fn router(surface: Surface) -> Router {
     Router::new()
         .route("/", get(index))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics).layer(GlobalConcurrencyLimitLayer::new(MAX_PAGES)))
         .route("/internal/metrics", get(internal))
         .route("/-/healthy", get(async || "promdog is healthy\n"))
         .route("/-/ready", get(async || "promdog is ready\n"))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "not found; try /metrics, /internal/metrics, /-/healthy or /-/ready\n")
         })
-        .layer(CompressionLayer::new())
-        .layer(TraceLayer::new_for_http())
+        .layer(ServiceBuilder::new().layer(TraceLayer::new_for_http()).layer(CompressionLayer::new()))
         .with_state(surface)
 }
 

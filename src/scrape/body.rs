@@ -4,6 +4,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use reqwest::Response;
@@ -86,7 +88,7 @@ pub(super) async fn aside(mut response: Response, max: usize) -> Vec<u8> {
 
 /// `Basic` credentials.
 pub(super) fn basic_auth(username: &str, password: &str, password_file: &Path) -> Result<HeaderValue, Error> {
-    HeaderValue::try_from(format!("Basic {}", base64(format!("{username}:{password}").as_bytes()))).map_err(|_| {
+    HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))).map_err(|_| {
         Error::AuthFile {
             what: "password file",
             path: password_file.to_owned(),
@@ -149,32 +151,5 @@ impl Write for Limited {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Standard alphabet, padded (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let index = (word >> (18 - 6 * place)) & 63;
-            text.push(if place > chunk.len() { '=' } else { char::from(ALPHABET[index as usize]) });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_pads_as_the_rfc_does() {
-        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        for (plain, encoded) in cases {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
     }
 }
