@@ -14,9 +14,13 @@ use crate::{app, tls};
 /// Serve the translated view under /metrics and push it to Datadog.
 ///
 /// One target on the command line is enough to begin with:
-///   promdog serve --target https://virt-api.kubevirt.svc:443/metrics --target.ca-file ca.pem
+///
+///   promdog serve --target https://localhost:8443/metrics --target.ca-file ca.pem \
+///       --target.server-name virt-api.kubevirt.svc
+///
 /// Set DD_API_KEY and DD_SITE to push; --dry-run prints what would be sent.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
@@ -29,10 +33,10 @@ pub struct Args {
     /// Where to listen; default `:10045`.
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     listen_address: Option<String>,
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `promdog=debug`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `promdog=debug`; default `info`.
     #[arg(long = "log.level", value_name = "LEVEL")]
     log_level: Option<String>,
-    /// How a log line looks.
+    /// How a log line looks; default `text`.
     #[arg(long = "log.format", value_enum, value_name = "FORMAT")]
     log_format: Option<Format>,
 }

@@ -27,8 +27,10 @@ use crate::{scrape, tls};
 /// Show what becomes of an exposition: every series, its rule, its name and tags, its increase. Sends nothing.
 ///
 /// Several files are successive pulls of one target, so the second and later ones show increases:
+///
 ///   promdog translate t0.txt t15.txt
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     /// Files or http(s) URLs, each one pull of the same target. URLs after the first are pulled an interval apart.
     #[arg(required = true, value_name = "FILE|URL")]

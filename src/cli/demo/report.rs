@@ -8,7 +8,6 @@ use crate::mock::intake::Intake;
 use crate::mock::intake::judge::Received;
 use crate::mock::virt_api::VirtApi;
 use crate::mock::virt_api::simulation::Version;
-use crate::number;
 
 /// The integration's names, under `kubevirt_api.`.
 const NAMES: [&str; 19] = [
@@ -40,7 +39,7 @@ pub(super) fn table(demo: &Demo) -> String {
     let points = demo.intake.points();
     let sources = sources(demo);
     let mut out = format!(
-        "what arrived last of the first pod (sums over tags), and the running totals that the integration sends as counts:\n\n{:<55} {:<62} {:>6} {:>14}  {}\n",
+        "what arrived last of the first pod (sums over tags), and the running totals that the integration sends as counts:\n\n{:<55} {:<63} {:>6} {:>20}  {}\n",
         "source family", "  Datadog name", "type", "arrived", "the integration"
     );
     for name in NAMES {
@@ -58,7 +57,7 @@ pub(super) fn table(demo: &Demo) -> String {
             ("count", Some(total)) => shown(total),
             _ => "the same".to_owned(),
         };
-        let _ = writeln!(out, "{source:<55} → {full:<60} {kind:>6} {:>14}  {integration}", shown(value));
+        let _ = writeln!(out, "{source:<55} → {full:<61} {kind:>6} {:>20}  {integration}", shown(value));
     }
     out
 }
@@ -136,7 +135,5 @@ fn shown(value: f64) -> String {
     if value.is_nan() {
         return "-".to_owned();
     }
-    let mut out = String::new();
-    number::go(&mut out, (value * 1e6).round() / 1e6);
-    out
+    ((value * 1e6).round() / 1e6).to_string()
 }
