@@ -169,6 +169,8 @@ pub struct OutRow {
     pub page_labels: String,
     /// The same as members of a JSON array: `"a:b","c:d"`.
     pub json_tags: String,
+    /// A `device:` tag as Datadog's resource of that type, a member of a JSON array; nearly always empty.
+    pub json_resources: String,
     /// Indices into [`Catalog::out_slots`], in the order of a page.
     pub slots: Vec<u32>,
 }

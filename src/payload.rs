@@ -86,6 +86,8 @@ pub struct Point<'a> {
     pub interval: Option<u32>,
     /// Members of a JSON array, without brackets; may be empty.
     pub json_tags: &'a str,
+    /// Members of a JSON array, without brackets, beside the host; may be empty.
+    pub json_resources: &'a str,
     /// `upper_bound` or `quantile`, and its number.
     pub bound: Option<(&'static str, f64)>,
     pub host: Option<&'a str>,

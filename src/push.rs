@@ -75,6 +75,8 @@ struct Member {
     target: Arc<Target>,
     /// Whether the last grid pull failed, so that the next increases span more than one interval.
     missed: bool,
+    /// The second of the last batch that held increases of it.
+    counted: Option<i64>,
 }
 
 /// What one batch says of one target.
@@ -83,6 +85,8 @@ struct Part {
     gauges: Gauges,
     health: Option<crate::view::Extra>,
     host: Option<String>,
+    /// Seconds that its increases cover.
+    interval: u32,
 }
 
 impl Pusher {
@@ -95,7 +99,8 @@ impl Pusher {
         metrics: Metrics,
         demand: Demand,
     ) -> Self {
-        let targets = targets.iter().map(|target| Member { target: Arc::clone(target), missed: false }).collect();
+        let targets =
+            targets.iter().map(|target| Member { target: Arc::clone(target), missed: false, counted: None }).collect();
         Self { params, targets, inventories, sink, metrics, demand, last: None }
     }
 
@@ -107,7 +112,11 @@ impl Pusher {
             let grid = next_grid_second(self.params.every);
             tokio::select! {
                 () = &mut stop => break,
-                () = tokio::time::sleep(until(grid)) => self.push_grid(grid).await,
+                () = tokio::time::sleep(until(grid)) => tokio::select! {
+                    // A target that hangs does not hold up the end.
+                    () = &mut stop => break,
+                    pulled = self.pull_all() => self.push(grid, Some(&pulled)),
+                },
                 () = demanded(&self.demand, self.params.on, self.last) => self.push(now_second(), None),
             }
         }
@@ -117,8 +126,8 @@ impl Pusher {
         self.sink
     }
 
-    /// Pulls every target, then makes the batch of a grid second.
-    async fn push_grid(&mut self, second: i64) {
+    /// Pulls every target.
+    async fn pull_all(&mut self) -> Vec<Arc<Pulled>> {
         let pulls = self.targets.iter().map(|member| member.target.pull());
         let pulled = join_all(pulls).await;
         for (member, pulled) in self.targets.iter_mut().zip(&pulled) {
@@ -128,7 +137,7 @@ impl Pusher {
             }
             member.missed = failed;
         }
-        self.push(second, Some(&pulled));
+        pulled
     }
 
     /// Makes one batch. Without `pulled`, of whatever was pulled since the last one.
@@ -136,10 +145,15 @@ impl Pusher {
         if self.last.is_some_and(|(last, _)| second <= last) {
             return;
         }
-        let interval = self.interval(second);
         let since = self.last.map(|(_, made)| made);
-        let parts: Vec<Part> = (self.targets.iter().enumerate())
+        let (on, every) = (self.params.on, self.params.every);
+        let parts: Vec<Part> = (self.targets.iter_mut().enumerate())
             .map(|(at, member)| {
+                let taken = member.target.take();
+                let interval = interval(on, every, member.counted, second);
+                if taken.as_ref().is_some_and(|taken| taken.increases.iter().next().is_some()) {
+                    member.counted = Some(second);
+                }
                 let pulled = pulled.and_then(|pulled| pulled.get(at)).cloned().or_else(|| member.target.latest());
                 let fresh = pulled.filter(|pulled| since.is_none_or(|since| pulled.finished > since));
                 Part {
@@ -149,12 +163,13 @@ impl Pusher {
                         Gauges::Withhold
                     },
                     health: fresh.and_then(|pulled| pulled.health.clone()),
-                    taken: member.target.take(),
+                    taken,
                     host: member.target.params.host.clone(),
+                    interval,
                 }
             })
             .collect();
-        match self.encode(second, interval, &parts) {
+        match self.encode(second, &parts) {
             Ok(bodies) => {
                 self.last = Some((second, Instant::now()));
                 self.hand_over(second, bodies);
@@ -163,21 +178,10 @@ impl Pusher {
         }
     }
 
-    /// The seconds a count covers: the grid's period, or with pushes on demand the time since the last batch.
-    fn interval(&self, second: i64) -> u32 {
-        let since_last = self.last.and_then(|(last, _)| u32::try_from(second - last).ok());
-        match (self.params.on, since_last) {
-            (On::Pull { .. }, Some(seconds)) => seconds.max(1),
-            (On::Pull { .. }, None) | (On::Grid, _) => {
-                u32::try_from(self.params.every.as_secs()).unwrap_or(u32::MAX).max(1)
-            }
-        }
-    }
-
-    fn encode(&self, second: i64, interval: u32, parts: &[Part]) -> std::io::Result<Vec<Body>> {
+    fn encode(&self, second: i64, parts: &[Part]) -> std::io::Result<Vec<Body>> {
         let mut encoder = json::Encoder::new(second, &self.params.tags, self.params.limits);
-        for Part { taken, gauges, health, host } in parts {
-            let frame = Frame { host: host.as_deref(), interval };
+        for Part { taken, gauges, health, host, interval } in parts {
+            let frame = Frame { host: host.as_deref(), interval: *interval };
             if let Some(Taken { view, increases }) = taken {
                 let mut result = Ok(());
                 of_view(view, increases, *gauges, frame, |_, point| {
@@ -212,6 +216,15 @@ impl Pusher {
                 }
             }
         }
+    }
+}
+
+/// The seconds an increase covers: the grid's period, or with pushes on demand the time since the last one.
+fn interval(on: On, every: Duration, counted: Option<i64>, second: i64) -> u32 {
+    let since_last = counted.and_then(|last| u32::try_from(second - last).ok());
+    match (on, since_last) {
+        (On::Pull { .. }, Some(seconds)) => seconds.max(1),
+        (On::Pull { .. }, None) | (On::Grid, _) => u32::try_from(every.as_secs()).unwrap_or(u32::MAX).max(1),
     }
 }
 

@@ -16,8 +16,8 @@ const LEVEL: i32 = 1;
 /// Encodes the points of one grid second.
 pub struct Encoder {
     second: i64,
-    /// `,"a:b"` for each tag that every series gets.
-    common_tags: String,
+    /// `"a:b"` for each tag that every series gets.
+    common_tags: Vec<String>,
     limits: Limits,
     bodies: Vec<Body>,
     current: Option<Current>,
@@ -71,7 +71,7 @@ impl Encoder {
     /// `common_tags` (`key:value` or bare) go onto every series; `second` is the timestamp of every point.
     #[must_use]
     pub fn new(second: i64, common_tags: &[String], limits: Limits) -> Self {
-        let common_tags = common_tags.iter().map(|tag| format!(",{}", serde_json::Value::from(tag.as_str()))).collect();
+        let common_tags = common_tags.iter().map(|tag| serde_json::Value::from(tag.as_str()).to_string()).collect();
         Self { second, common_tags, limits, bodies: Vec::new(), current: None, scratch: String::new() }
     }
 
@@ -125,7 +125,7 @@ impl Encoder {
 }
 
 /// One member of `series`, fields in the alphabetical order that Datadog's own clients send.
-fn write_series(out: &mut String, point: &Point<'_>, second: i64, common_tags: &str) {
+fn write_series(out: &mut String, point: &Point<'_>, second: i64, common_tags: &[String]) {
     out.push('{');
     if let Some(interval) = point.interval {
         out.push_str("\"interval\":");
@@ -140,10 +140,16 @@ fn write_series(out: &mut String, point: &Point<'_>, second: i64, common_tags: &
     out.push_str(",\"value\":");
     number::json(out, point.value);
     out.push_str("}],");
-    if let Some(host) = point.host {
-        out.push_str("\"resources\":[{\"name\":");
-        out.push_str(&serde_json::Value::from(host).to_string());
-        out.push_str(",\"type\":\"host\"}],");
+    if point.host.is_some() || !point.json_resources.is_empty() {
+        out.push_str("\"resources\":[");
+        if let Some(host) = point.host {
+            out.push_str("{\"name\":");
+            out.push_str(&serde_json::Value::from(host).to_string());
+            out.push_str(",\"type\":\"host\"}");
+            out.push_str(if point.json_resources.is_empty() { "" } else { "," });
+        }
+        out.push_str(point.json_resources);
+        out.push_str("],");
     }
     out.push_str("\"tags\":[");
     let start = out.len();
@@ -152,10 +158,10 @@ fn write_series(out: &mut String, point: &Point<'_>, second: i64, common_tags: &
         let comma = if out.len() > start { "," } else { "" };
         out.push_str(&format!("{comma}\"{key}:{}\"", number::bound(bound)));
     }
-    if out.len() > start {
-        out.push_str(common_tags);
-    } else {
-        out.push_str(common_tags.strip_prefix(',').unwrap_or(common_tags));
+    // A series may have one of the common tags already.
+    for tag in common_tags.iter().filter(|tag| !point.json_tags.contains(tag.as_str())) {
+        out.push_str(if out.len() > start { "," } else { "" });
+        out.push_str(tag);
     }
     out.push_str("],\"type\":");
     out.push_str(&point.kind.code().to_string());

@@ -45,6 +45,7 @@ pub fn of_view<'v>(
             value,
             interval: cumulative.then_some(frame.interval),
             json_tags: &row.json_tags,
+            json_resources: &row.json_resources,
             bound,
             host: frame.host,
             unit: family.unit.as_deref(),
@@ -71,14 +72,30 @@ pub fn of_extra<'a>(extra: &'a Extra, json_tags: &'a str, host: Option<&'a str>)
         value: extra.value,
         interval: None,
         json_tags,
+        json_resources: "",
         bound: None,
         host,
         unit: extra.unit.as_deref(),
     }
 }
 
-/// Tags as members of a JSON array, without brackets.
+/// As a tag, this is a resource to Datadog: its Agent makes one of it before it sends a series.
+const DEVICE: &str = "device:";
+
+/// Tags as members of a JSON array, without brackets; a device is no tag but a resource.
 #[must_use]
 pub fn json_tags(tags: &[String]) -> String {
-    tags.iter().map(|tag| serde_json::Value::from(tag.as_str()).to_string()).collect::<Vec<_>>().join(",")
+    let tags = tags.iter().filter(|tag| !tag.starts_with(DEVICE));
+    tags.map(|tag| json(tag)).collect::<Vec<_>>().join(",")
+}
+
+/// Devices among the tags, as members of the array `resources`, without brackets.
+#[must_use]
+pub fn json_resources(tags: &[String]) -> String {
+    let devices = tags.iter().filter_map(|tag| tag.strip_prefix(DEVICE));
+    devices.map(|name| format!("{{\"name\":{},\"type\":\"device\"}}", json(name))).collect::<Vec<_>>().join(",")
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }

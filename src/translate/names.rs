@@ -30,12 +30,16 @@ pub fn metric(name: &str) -> Option<String> {
     (!out.is_empty()).then(|| clip(out, MAX_BYTES - LONGEST_SUFFIX))
 }
 
-/// A tag `key:value` made legal; the value is otherwise sent as it is, and Datadog normalises it.
+/// A tag `key:value` made legal: a letter first, no control character, no colon at the end. The value is otherwise sent as
+/// it is, and Datadog normalises it.
 #[must_use]
 pub fn tag(key: &str, value: &str) -> String {
     let key = key.trim_start_matches(|char: char| !char.is_alphabetic());
     let key = if key.is_empty() { "label" } else { key };
     let mut tag = format!("{key}:{value}");
+    if tag.contains(char::is_control) {
+        tag = tag.replace(char::is_control, "_");
+    }
     if tag.ends_with(':') {
         tag.pop();
         tag.push('_');
@@ -96,6 +100,7 @@ mod tests {
     fn tags_are_legal_and_compared_as_stored() {
         assert_eq!(tag("_private", "x"), "private:x");
         assert_eq!(tag("a", "b:"), "a:b_");
+        assert_eq!(tag("a", "two\nlines"), "a:two_lines");
         assert_eq!(stored_tag("URL:http://A/%7B?x=1"), "url:http://a/_7b_x_1");
     }
 }

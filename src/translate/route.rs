@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, NO_OUTPUT, OutFamily, OutRow, OutSlot, OutputKind,
 use crate::exposition::family::FamilyType;
 use crate::exposition::write;
 use crate::mapping::{Find, HistogramMode, Hit, Mapping, Rule};
-use crate::payload::points::json_tags;
+use crate::payload::points::{json_resources, json_tags};
 use crate::translate::place::{hash, index};
 use crate::translate::{Params, names};
 use crate::view::page_labels;
@@ -99,8 +99,8 @@ impl Outputs {
         }
         let row = index(catalog.out_rows.len());
         let page_labels = page_labels(&tags);
-        let json_tags = json_tags(&tags);
-        catalog.out_rows.push(OutRow { family, tags, page_labels, json_tags, slots: Vec::new() });
+        let (json_tags, json_resources) = (json_tags(&tags), json_resources(&tags));
+        catalog.out_rows.push(OutRow { family, tags, page_labels, json_tags, json_resources, slots: Vec::new() });
         catalog.out_families[family as usize].rows.push(row);
         self.rows.insert(key, row);
         row

@@ -7,6 +7,7 @@ use promdog::number;
 use promdog::payload::points::{Frame, Gauges, json_tags, of_view};
 use promdog::payload::{Limits, Point, PointKind, json};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use crate::support::{Target, built_in};
 
@@ -31,6 +32,16 @@ fn model(point: &Point<'_>, second: i64, tags: Vec<String>) -> MetricSeries {
     series
 }
 
+/// JSON with every number as a float: `1` and `1.0` are one number, and the client's sender writes the first.
+fn by_number(value: Value) -> Value {
+    match value {
+        Value::Number(number) => Value::from(number.as_f64().expect("no number here is beyond f64")),
+        Value::Array(values) => values.into_iter().map(by_number).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, by_number(value))).collect(),
+        other => other,
+    }
+}
+
 /// Our body, its models' reading of it, and their own body for the same points, as JSON values.
 fn compare(points: &[(Point<'_>, Vec<String>)], common: &[String], second: i64) {
     let mut encoder = json::Encoder::new(second, common, Limits::default());
@@ -45,14 +56,16 @@ fn compare(points: &[(Point<'_>, Vec<String>)], common: &[String], second: i64) 
     let mut read = Vec::new();
     for text in &ours {
         let payload: MetricPayload = serde_json::from_str(text).expect("the official model reads our body");
-        assert!(payload.additional_properties.is_empty() && !payload._unparsed);
+        assert!(payload.additional_properties.is_empty());
+        // What a model cannot read it keeps aside, and says so in its private `_unparsed`.
+        assert!(!format!("{payload:?}").contains("_unparsed: true"), "{text}");
         for series in &payload.series {
-            assert!(series.additional_properties.is_empty() && !series._unparsed, "{series:?}");
+            assert!(series.additional_properties.is_empty(), "{series:?}");
             assert!(!matches!(series.type_, Some(MetricIntakeType::UnparsedObject(_))), "{series:?}");
         }
         assert_eq!(
-            serde_json::from_str::<serde_json::Value>(text).expect("JSON"),
-            serde_json::to_value(&payload).expect("serialises"),
+            by_number(serde_json::from_str(text).expect("JSON")),
+            by_number(serde_json::to_value(&payload).expect("serialises")),
             "what the model read, it writes as we did"
         );
         read.extend(payload.series);
@@ -71,7 +84,7 @@ fn official_contract_a_translated_exposition() {
     of_view(&view, &increases, Gauges::Send, Frame { host: Some("node \"1\""), interval: 15 }, |id, point| {
         points.push((point, view.catalog.output(id).1.tags.clone()));
     });
-    assert!(points.len() > 15);
+    assert!(points.len() > 10);
     compare(&points, &["env:prod".to_owned(), "bare".to_owned()], 1_700_000_000);
 }
 
@@ -93,6 +106,7 @@ proptest! {
             value,
             interval,
             json_tags: &json_tags,
+            json_resources: "",
             bound: bound.map(|bound| ("upper_bound", bound)),
             host: host.as_deref(),
             unit: unit.as_deref(),

@@ -1,6 +1,6 @@
 //! Request bodies: exact bytes, limits, and that no point is lost or doubled by the splitting.
 
-use promdog::payload::points::{Frame, Gauges, json_tags, of_view};
+use promdog::payload::points::{Frame, Gauges, json_resources, json_tags, of_view};
 use promdog::payload::{Body, Limits, Point, PointKind, json};
 use proptest::prelude::*;
 
@@ -14,6 +14,7 @@ fn point<'a>(name: &'a str, value: f64, json_tags: &'a str) -> Point<'a> {
         value,
         interval: Some(15),
         json_tags,
+        json_resources: "",
         bound: None,
         host: None,
         unit: None,
@@ -44,6 +45,22 @@ fn a_body_is_exactly_this() {
         )
     );
     assert_eq!((bodies[0].points, bodies[0].raw_bytes), (2, text(&bodies).len()));
+}
+
+#[test]
+fn a_tag_stands_once_and_a_device_is_a_resource() {
+    let mut encoder = json::Encoder::new(1, &["env:prod".to_owned(), "team:a".to_owned()], Limits::default());
+    let tags = ["device:eth0".to_owned(), "env:prod".to_owned()];
+    let (json_tags, json_resources) = (json_tags(&tags), json_resources(&tags));
+    let gauge = Point { suffix: "", kind: PointKind::Gauge, interval: None, ..point("g", 1.0, &json_tags) };
+    encoder.push(&Point { json_resources: &json_resources, ..gauge }).expect("fits");
+    encoder.push(&Point { json_resources: &json_resources, host: Some("h"), ..gauge }).expect("fits");
+    let written = text(&encoder.finish().expect("compresses"));
+    assert!(
+        written.contains(r#""resources":[{"name":"eth0","type":"device"}],"tags":["env:prod","team:a"]"#)
+            && written.contains(r#""resources":[{"name":"h","type":"host"},{"name":"eth0","type":"device"}],"#),
+        "{written}"
+    );
 }
 
 #[test]

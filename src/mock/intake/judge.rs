@@ -32,6 +32,8 @@ pub struct Received {
     pub tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }
@@ -96,11 +98,13 @@ struct Resource {
 /// What identifies a point: Datadog keeps only the last of two with one identity.
 pub type Identity = (String, Vec<String>, i64);
 
-/// A point's identity, tags as Datadog stores them.
+/// A point's identity, tags as Datadog stores them; its host and devices count as tags.
 #[must_use]
 pub fn identity(point: &Received) -> Identity {
     let host = point.host.iter().map(|host| format!("host:{host}"));
-    let tags: BTreeSet<String> = point.tags.iter().cloned().chain(host).map(|tag| tag.to_lowercase()).collect();
+    let devices = point.devices.iter().map(|device| format!("device:{device}"));
+    let tags: BTreeSet<String> =
+        point.tags.iter().cloned().chain(host).chain(devices).map(|tag| tag.to_lowercase()).collect();
     (point.name.clone(), tags.into_iter().collect(), point.timestamp)
 }
 
@@ -203,12 +207,13 @@ fn read_series(series: Series, now_millis: i64, points: &mut Vec<Received>, erro
     if given.is_empty() {
         complain("no points".to_owned());
     }
-    let mut host = None;
+    let (mut host, mut devices) = (None, Vec::new());
     for Resource { kind, name } in resources {
-        if kind == "host" && !name.is_empty() && name.len() <= 255 {
-            host = Some(name);
-        } else {
-            complain(format!("no resource: {kind}:{name}"));
+        let fits = !name.is_empty() && name.len() <= 255;
+        match kind.as_str() {
+            "host" if fits && host.is_none() => host = Some(name),
+            "device" if fits => devices.push(name),
+            _ => complain(format!("no resource: {kind}:{name}")),
         }
     }
     for Point { timestamp, value } in given {
@@ -219,7 +224,7 @@ fn read_series(series: Series, now_millis: i64, points: &mut Vec<Received>, erro
         if !value.is_finite() {
             complain("a value is a finite number".to_owned());
         }
-        let (tags, host, unit) = (tags.clone(), host.clone(), unit.clone());
+        let (tags, host, devices, unit) = (tags.clone(), host.clone(), devices.clone(), unit.clone());
         points.push(Received {
             received: now_millis,
             name: metric.clone(),
@@ -229,6 +234,7 @@ fn read_series(series: Series, now_millis: i64, points: &mut Vec<Received>, erro
             interval,
             tags,
             host,
+            devices,
             unit,
         });
     }
