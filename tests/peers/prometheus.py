@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A real Prometheus scrapes promdog.
+"""A real Prometheus scrapes `promdog demo`, and the mock behind it, and finds the same.
 
     tests/peers/prometheus.py target/release/promdog
 
@@ -9,12 +9,13 @@ Needs `prometheus` and `promtool` on the PATH (Debian: package prometheus). Ever
 import json
 import math
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 import urllib.parse
 
-from rig import Report, free_port, get, process, promdog_over_mock, wait_for
+from rig import Report, free_port, get, process, wait_for
 
 # What Prometheus 3.5 sends by default (config.DefaultScrapeProtocols with UTF-8 names allowed).
 ACCEPT_PROMETHEUS_3 = (
@@ -24,8 +25,21 @@ ACCEPT_PROMETHEUS_3 = (
     "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
 
-CPU = "rate(kubevirt_api_process_cpu_seconds_count[1m])"
-LATENCY = "histogram_quantile(0.9, sum by (le) (rate(kubevirt_api_rest_client_request_latency_seconds_bucket[1m])))"
+# What Prometheus makes of promdog's page, and of the page that promdog pulled; each for the demo's first pod.
+POD = 'pod_name="virt-api-0"'
+TRANSLATED = {
+    "CPU": f"rate(kubevirt_api_process_cpu_seconds_count{{{POD}}}[1m])",
+    "latency": "histogram_quantile(0.9, sum by (le) "
+    f"(rate(kubevirt_api_rest_client_request_latency_seconds_bucket{{{POD}}}[1m])))",
+}
+ORIGINAL = {
+    "CPU": 'rate(process_cpu_seconds_total{job="mock"}[1m])',
+    "latency": "histogram_quantile(0.9, sum by (le) "
+    '(rate(kubevirt_rest_client_request_latency_seconds_bucket{job="mock"}[1m])))',
+}
+# The two are scraped at different moments, so their rates over a minute differ by what moved in between.
+TOLERANCE = 0.15
+SECONDS = 40
 
 
 def names_and_types(page):
@@ -61,10 +75,11 @@ def negotiate(base, report):
     report.check("the latency is typed histogram", latency in types)
 
 
-def scrape(base, report):
-    """Runs Prometheus with a 1 s interval and asks it what it has."""
+def scrape(base, mock, report):
+    """Runs Prometheus with a 1 s interval over promdog and the mock behind it, and compares what it has of the two."""
     port = free_port()
     address = base.removeprefix("http://")
+    pod = urllib.parse.urlsplit(mock).netloc
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder, "prometheus.yml")
         config.write_text(
@@ -72,6 +87,8 @@ def scrape(base, report):
             "scrape_configs:\n"
             f"  - {{ job_name: promdog, static_configs: [{{ targets: ['{address}'] }}] }}\n"
             f"  - {{ job_name: internal, metrics_path: /internal/metrics, static_configs: [{{ targets: ['{address}'] }}] }}\n"
+            f"  - {{ job_name: mock, scheme: https, tls_config: {{ insecure_skip_verify: true }},"
+            f" static_configs: [{{ targets: ['{pod}'] }}] }}\n"
         )
         server = f"http://127.0.0.1:{port}"
 
@@ -85,30 +102,36 @@ def scrape(base, report):
             "prometheus", "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data",
             f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
         ):
-            for job in ("promdog", "internal"):
+            for job in ("promdog", "internal", "mock"):
                 up = wait_for(f"a scrape of {job}", lambda job=job: query(f'up{{job="{job}"}}'))
                 report.check(f"up of {job}", up == [1.0], str(up))
-            cpu = wait_for("a CPU rate above zero", lambda: [v for v in query(CPU) if v > 0])
-            report.check(CPU, len(cpu) == 1 and 0 < cpu[0] < 64, f"{cpu[0]:.4f} cores")
-            latency = wait_for("a latency quantile", lambda: query(LATENCY))
-            report.check(LATENCY, len(latency) == 1 and 0 < latency[0] < 60, f"{latency[0]:.4f} s")
+            enough = f'count_over_time(up{{job="mock"}}[1m]) >= {SECONDS}'
+            wait_for(f"{SECONDS} scrapes", lambda: query(enough), 3 * SECONDS)
+            for what, expression in TRANSLATED.items():
+                ours, theirs = query(expression), query(ORIGINAL[what])
+                near = len(ours) == len(theirs) == 1 and abs(ours[0] - theirs[0]) <= TOLERANCE * theirs[0] and theirs[0] > 0
+                report.check(expression, near, f"{ours}, and of the mock itself {theirs}")
             target_up = query('promdog_target_up{job="promdog"}')
-            report.check("promdog_target_up", target_up == [1.0], str(target_up))
+            report.check("promdog_target_up of both pods", target_up == [1.0, 1.0], str(target_up))
             kept = query('scrape_samples_scraped{job="promdog"} - scrape_samples_post_metric_relabeling{job="promdog"}')
             report.check("Prometheus keeps every sample", kept == [0.0], str(kept))
-            again = [v for v in query('up{job="promdog"}')]
-            report.check("still up at the end", again == [1.0], str(again))
+            again = query('min_over_time(up{job="promdog"}[1m])')
+            report.check("up all the time", again == [1.0], str(again))
 
 
 def main():
     if len(sys.argv) != 2:
         raise SystemExit("usage: prometheus.py PROMDOG_BINARY")
     report = Report()
-    with promdog_over_mock(sys.argv[1]) as base:
+    base = f"http://127.0.0.1:{free_port()}"
+    demo = [pathlib.Path(sys.argv[1]).resolve(), "demo", "--web.listen-address", base.removeprefix("http://")]
+    with process("promdog demo", *demo) as written:
+        wait_for("promdog to be ready", lambda: get(f"{base}/-/ready"), 30)
+        mock = wait_for("the first pod's URL", lambda: re.search(r"first +mock virt-api +curl -sk (\S+)", written())).group(1)
+        wait_for("translated metrics", lambda: "kubevirt_api_" in get(f"{base}/metrics")[1], 30)
         lint(get(f"{base}/metrics")[1], report)
-        lint(get(f"{base}/internal/metrics")[1], report)
         negotiate(base, report)
-        scrape(base, report)
+        scrape(base, mock, report)
         report.close()
 
 

@@ -1,6 +1,7 @@
 """What the peer checks share: free ports, processes that end with the check, waiting, and promdog over a mock virt-api."""
 
 import contextlib
+import os
 import pathlib
 import socket
 import subprocess
@@ -41,15 +42,18 @@ def wait_for(what, condition, seconds=60):
 
 
 @contextlib.contextmanager
-def process(name, *command, cwd=None):
-    """A background process; its output is shown only if the block fails."""
+def process(name, *command):
+    """A background process; yields what tells its output so far, which is shown only if the block fails."""
     with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen([str(word) for word in command], stdout=output, stderr=subprocess.STDOUT, cwd=cwd)
+        child = subprocess.Popen([str(word) for word in command], stdout=output, stderr=subprocess.STDOUT)
+
+        def so_far():
+            return os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace")
+
         try:
-            yield child
+            yield so_far
         except BaseException:
-            output.seek(0)
-            print(f"--- {name} wrote:", output.read().decode(errors="replace")[-4000:], "---", sep="\n", file=sys.stderr)
+            print(f"--- {name} wrote:", so_far()[-4000:], "---", sep="\n", file=sys.stderr)
             raise
         finally:
             child.terminate()
