@@ -16,6 +16,7 @@ use self::transport::Transport;
 use crate::payload::Body;
 use crate::tls;
 
+mod answer;
 mod key;
 mod log;
 #[cfg(feature = "datadog-api")]

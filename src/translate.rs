@@ -5,6 +5,7 @@
 //! wins. Reads no clock and touches no network.
 
 pub mod counts;
+mod identity;
 pub mod names;
 mod place;
 mod route;

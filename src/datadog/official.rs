@@ -15,8 +15,8 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Request, Response, Url};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next};
 
+use super::answer::{Answer, broken, excerpt};
 use super::key::ReadKey;
-use super::transport::{Answer, broken, excerpt};
 use crate::payload::Body;
 
 /// Status and `Retry-After`.

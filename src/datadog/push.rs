@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::answer::Answer;
 use super::key::ReadKey;
 use super::log::Log;
 use super::queue::Queue;
 use super::retry::{self, Backoff, Verdict};
 use super::stats::{RequestClass, State, Stats};
-use super::transport::{Answer, Transport};
+use super::transport::Transport;
 use super::{Drained, Params, Queued, split};
 use crate::time::UnixMillis;
 

@@ -1,15 +1,15 @@
 //! One request and its answer, over our own client or Datadog's. Judges nothing and repeats nothing.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderName, HeaderValue};
 use reqwest::{NoProxy, Response, Url};
 
+use super::answer::{Answer, broken, excerpt, innermost};
 use super::key::{self, ReadKey};
 use super::{Client, Error, Key, Params, Proxy};
 use crate::payload::Body;
-use crate::tls::{self, CertificateProblem};
+use crate::tls;
 
 const USER_AGENT: &str = concat!("promdog/", env!("CARGO_PKG_VERSION"));
 const DD_API_KEY: HeaderName = HeaderName::from_static("dd-api-key");
@@ -18,23 +18,6 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ZSTD: HeaderValue = HeaderValue::from_static("zstd1");
 /// How much of an answer is read.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
-
-/// What came back.
-#[derive(Clone, Debug)]
-pub(super) enum Answer {
-    Status {
-        code: u16,
-        /// The header, unread.
-        retry_after: Option<String>,
-        /// The beginning of the answer on one line, or where a redirect leads; the key is masked.
-        text: String,
-    },
-    Timeout,
-    /// No answer, and why.
-    Broken(String),
-    /// Nothing was sent, since there is no usable key.
-    NoKey(String),
-}
 
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -149,22 +132,6 @@ fn http_client(tls: &tls::ClientParams, proxy: Option<&Proxy>) -> Result<reqwest
     builder.build().map_err(|error| Error::Client(innermost(&error)))
 }
 
-pub(super) fn broken(error: &reqwest::Error) -> Answer {
-    if error.is_timeout() {
-        return Answer::Timeout;
-    }
-    match tls::certificate_advice(error) {
-        Some(CertificateProblem::UnknownIssuer) => Answer::Broken(format!(
-            "{}; if a proxy of yours signs it, set SSL_CERT_FILE to a PEM file that holds its CA",
-            CertificateProblem::UnknownIssuer.fact()
-        )),
-        Some(problem) => Answer::Broken(problem.fact()),
-        None if error.is_dns() => Answer::Broken(format!("the host is unknown ({})", innermost(error))),
-        None if error.is_connect() => Answer::Broken(format!("cannot connect ({})", innermost(error))),
-        None => Answer::Broken(innermost(error)),
-    }
-}
-
 /// The beginning of an answer, so that the connection can be used again.
 async fn beginning(mut response: Response) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -174,23 +141,6 @@ async fn beginning(mut response: Response) -> Vec<u8> {
         bytes.extend_from_slice(&chunk);
     }
     bytes
-}
-
-/// `{"errors":["a","b"]}` as `a, b`; anything else folded to one line, and HTML not at all.
-pub(super) fn excerpt(answer: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Errors {
-        errors: Vec<String>,
-    }
-    let text = match serde_json::from_slice::<Errors>(answer) {
-        Ok(parsed) => parsed.errors.join(", "),
-        Err(_) => String::from_utf8_lossy(answer).into_owned(),
-    };
-    if text.trim_start().starts_with('<') {
-        return String::new();
-    }
-    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    folded.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 /// The origin and path a redirect leads to.
@@ -203,12 +153,4 @@ fn where_to(url: &Url, location: &str) -> String {
 
 fn text_of(response: &Response, name: &HeaderName) -> Option<String> {
     response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }

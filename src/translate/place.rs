@@ -3,15 +3,13 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use xxhash_rust::xxh3::Xxh3;
-
 use crate::catalog::{Catalog, Family, NO_OUTPUT, Part, Route, Row, Slot};
 use crate::exposition::family::FamilyType;
 use crate::exposition::lex::LineError;
 use crate::exposition::{lex, series};
 use crate::mapping::Mapping;
-use crate::number;
 use crate::translate::Params;
+use crate::translate::identity::{hash, identity, index};
 use crate::translate::route::Outputs;
 use crate::view::Column;
 
@@ -213,41 +211,4 @@ impl Index {
         self.rows.insert(key, row);
         row
     }
-}
-
-/// The next index of a list of identities.
-///
-/// # Panics
-/// Beyond 2^32 identities, which the limits on samples keep far away.
-pub(super) fn index(length: usize) -> u32 {
-    u32::try_from(length).expect("the limit on samples keeps identities far below 2^32")
-}
-
-/// The canonical identity of a sample: its name and non-empty labels, bounds by number.
-fn identity(name: &str, labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> u128 {
-    let canonical: Vec<(Cow<'_, str>, Cow<'_, str>)> = labels
-        .iter()
-        .map(|(label, value)| {
-            let bound = (label == "le" || label == "quantile").then(|| lex::float(value.as_bytes()).ok()).flatten();
-            (Cow::Borrowed(label.as_ref()), bound.map_or(Cow::Borrowed(value.as_ref()), |b| number::bound(b).into()))
-        })
-        .collect();
-    hash(&[name.as_bytes()], &canonical)
-}
-
-/// Hashes parts and pairs with their lengths, so that no two lists of them can be confused.
-pub(super) fn hash<N: AsRef<str>, V: AsRef<str>>(parts: &[&[u8]], pairs: &[(N, V)]) -> u128 {
-    let mut hasher = Xxh3::new();
-    let mut feed = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    for part in parts {
-        feed(part);
-    }
-    for (name, value) in pairs {
-        feed(name.as_ref().as_bytes());
-        feed(value.as_ref().as_bytes());
-    }
-    hasher.digest128()
 }

@@ -7,7 +7,7 @@ use crate::exposition::family::FamilyType;
 use crate::exposition::write;
 use crate::mapping::{Find, HistogramMode, Hit, Mapping, Rule};
 use crate::payload::points::{json_resources, json_tags};
-use crate::translate::place::{hash, index};
+use crate::translate::identity::{hash, index};
 use crate::translate::{Params, names};
 use crate::view::page_labels;
 
