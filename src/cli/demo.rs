@@ -14,7 +14,7 @@ use crate::config::flags::Flags;
 use crate::config::{Config, File};
 use crate::mock::intake::{self, Intake};
 use crate::mock::kubernetes::{self, Kubernetes};
-use crate::mock::serve::Tls;
+use crate::mock::serve::{Setup, Tls};
 use crate::mock::virt_api::simulation::Version;
 use crate::mock::virt_api::{self, VirtApi};
 use crate::telemetry::{self, Format};
@@ -76,7 +76,7 @@ impl Demo {
         let mut pods = Vec::new();
         for pod in 0..2_u64 {
             let params = virt_api::Params {
-                tls: Some(Tls::default()),
+                setup: Setup { tls: Some(Tls::default()), ..Setup::default() },
                 version,
                 pod_name: format!("virt-api-{pod}"),
                 seed: pod + 1,

@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::mock::fault::Fault;
 use crate::mock::intake::{self, Intake};
 use crate::mock::kubernetes::{self, Kubernetes};
-use crate::mock::serve::{Running, Tls, Validity};
+use crate::mock::serve::{Running, Setup, Tls, Validity};
 use crate::mock::virt_api::simulation::Version;
 use crate::mock::virt_api::{self, VirtApi};
 
@@ -45,7 +45,7 @@ struct Common {
 }
 
 impl Common {
-    fn tls(&self) -> Option<Tls> {
+    fn setup(&self, listen: SocketAddr) -> Setup {
         let mut tls = Tls::default();
         if !self.tls_names.is_empty() {
             tls.names.clone_from(&self.tls_names);
@@ -53,7 +53,7 @@ impl Common {
         if self.tls_expired {
             tls.validity = Validity::Expired;
         }
-        self.tls.then_some(tls)
+        Setup { listen, tls: self.tls.then_some(tls), faults: self.faults.clone() }
     }
 }
 
@@ -124,23 +124,22 @@ pub struct IntakeArgs {
 pub async fn run(mock: Mock, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     match mock {
         Mock::VirtApi(VirtApiArgs { listen, version, pod_name, restart_every, speed, seed, bearer, common }) => {
-            let (tls, faults) = (common.tls(), common.faults);
+            let setup = common.setup(listen);
             let what = format!("mock virt-api ({pod_name})");
-            let params =
-                virt_api::Params { listen, tls, version, pod_name, seed, restart_every, speed, bearer, faults };
+            let params = virt_api::Params { setup, version, pod_name, seed, restart_every, speed, bearer };
             let mock = VirtApi::start(params).await?;
             announce(&what, &mock.running, "/metrics", common.write_ca.as_deref())?;
             stop.await;
         }
         Mock::Kubernetes(KubernetesArgs { listen, vms, vmis, token, common }) => {
-            let (tls, faults) = (common.tls(), common.faults);
-            let mock = Kubernetes::start(kubernetes::Params { listen, tls, vms, vmis, token, seed: 1, faults }).await?;
+            let setup = common.setup(listen);
+            let mock = Kubernetes::start(kubernetes::Params { setup, vms, vmis, token, seed: 1 }).await?;
             announce("mock kubernetes", &mock.running, "", common.write_ca.as_deref())?;
             stop.await;
         }
         Mock::Intake(IntakeArgs { listen, key, record, common }) => {
-            let (tls, faults) = (common.tls(), common.faults);
-            let mock = Intake::start(intake::Params { listen, tls, key, record, faults }).await?;
+            let setup = common.setup(listen);
+            let mock = Intake::start(intake::Params { setup, key, record }).await?;
             announce("mock intake", &mock.running, "", common.write_ca.as_deref())?;
             stop.await;
         }

@@ -5,7 +5,6 @@ pub mod judge;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -21,32 +20,23 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::mock::fault::{Fault, Faults};
 use crate::mock::intake::judge::{Headers, Identity, Received, Rejection, identity, judge};
 use crate::mock::lock;
-use crate::mock::serve::{Running, Tls, start};
+use crate::mock::serve::{Running, Setup, start};
 
 /// A mock intake.
 #[derive(Clone, Debug)]
 pub struct Params {
-    pub listen: SocketAddr,
-    pub tls: Option<Tls>,
+    pub setup: Setup,
     /// The API key that opens it.
     pub key: String,
     /// Every point taken is appended to this file, as a line of JSON.
     pub record: Option<PathBuf>,
-    pub faults: Vec<Fault>,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            tls: None,
-            key: "mock".to_owned(),
-            record: None,
-            faults: Vec::new(),
-        }
+        Self { setup: Setup::default(), key: "mock".to_owned(), record: None }
     }
 }
 
@@ -54,7 +44,6 @@ impl Default for Params {
 #[derive(Debug)]
 pub struct Intake {
     pub running: Running,
-    pub faults: Faults,
     shared: Arc<Shared>,
 }
 
@@ -82,7 +71,7 @@ impl Intake {
     /// # Errors
     /// An address that cannot be had, or a record that cannot be opened.
     pub async fn start(params: Params) -> anyhow::Result<Self> {
-        let Params { listen, tls, key, record, faults } = params;
+        let Params { setup, key, record } = params;
         let record = record
             .map(|path| {
                 let file = File::options().create(true).append(true).open(&path);
@@ -91,7 +80,6 @@ impl Intake {
             .transpose()?;
         let log = Mutex::new(Log { record, ..Log::default() });
         let shared = Arc::new(Shared { key, log, changed: Notify::new() });
-        let faults = Faults::new(faults);
         let router = Router::new()
             .route("/api/v2/series", post(series))
             .route("/api/v1/validate", get(validate).post(validate))
@@ -99,8 +87,8 @@ impl Intake {
             .route("/mock/summary", get(summary))
             .layer(DefaultBodyLimit::max(8 << 20))
             .with_state(Arc::clone(&shared));
-        let running = start(listen, tls.as_ref(), faults.around(router)).await?;
-        Ok(Self { running, faults, shared })
+        let running = start(setup, router).await?;
+        Ok(Self { running, shared })
     }
 
     /// Every point taken, in order.

@@ -1,6 +1,5 @@
 //! A mock Kubernetes API: pages of VirtualMachines and VirtualMachineInstances, as the real one lists them.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, Query, State};
@@ -11,34 +10,23 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::mock::fault::{Fault, Faults};
-use crate::mock::serve::{Running, Tls, start};
+use crate::mock::serve::{Running, Setup, start};
 use crate::mock::{Random, lock};
 
 /// A mock Kubernetes API.
 #[derive(Clone, Debug)]
 pub struct Params {
-    pub listen: SocketAddr,
-    pub tls: Option<Tls>,
+    pub setup: Setup,
     pub vms: usize,
     pub vmis: usize,
     /// The token that requests must bear.
     pub token: Option<String>,
     pub seed: u64,
-    pub faults: Vec<Fault>,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            tls: None,
-            vms: 12,
-            vmis: 8,
-            token: None,
-            seed: 1,
-            faults: Vec::new(),
-        }
+        Self { setup: Setup::default(), vms: 12, vmis: 8, token: None, seed: 1 }
     }
 }
 
@@ -46,7 +34,6 @@ impl Default for Params {
 #[derive(Debug)]
 pub struct Kubernetes {
     pub running: Running,
-    pub faults: Faults,
     shared: Arc<Shared>,
 }
 
@@ -70,18 +57,17 @@ impl Kubernetes {
     /// # Errors
     /// An address that cannot be had.
     pub async fn start(params: Params) -> anyhow::Result<Self> {
-        let Params { listen, tls, vms, vmis, token, seed, faults } = params;
+        let Params { setup, vms, vmis, token, seed } = params;
         let mut random = Random::new(seed);
         let vms = (0..vms).map(vm).collect();
         let vmis = (0..vmis).map(|at| vmi(at, &mut random)).collect();
         let shared = Arc::new(Shared { token, objects: Mutex::new(Objects { vms, vmis, expired: false }) });
-        let faults = Faults::new(faults);
         let router = Router::new()
             .route("/apis/kubevirt.io/v1/{kind}", get(list))
             .route("/version", get(async || Json(json!({"major": "1", "minor": "31", "gitVersion": "v1.31.0"}))))
             .with_state(Arc::clone(&shared));
-        let running = start(listen, tls.as_ref(), faults.around(router)).await?;
-        Ok(Self { running, faults, shared })
+        let running = start(setup, router).await?;
+        Ok(Self { running, shared })
     }
 
     /// Replaces every object.

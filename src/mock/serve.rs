@@ -9,7 +9,9 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tower_http::compression::CompressionLayer;
 
+use crate::mock::fault::{Fault, Faults};
 use crate::tls;
 
 /// A self-signed certificate, made as the mock starts.
@@ -35,9 +37,26 @@ impl Default for Tls {
     }
 }
 
+/// Where and how a mock serves.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub listen: SocketAddr,
+    /// Absent: plain HTTP.
+    pub tls: Option<Tls>,
+    pub faults: Vec<Fault>,
+}
+
+impl Default for Setup {
+    /// Plain HTTP on a free port of loopback, without faults.
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), tls: None, faults: Vec::new() }
+    }
+}
+
 /// A running server; dropping it stops it.
 #[derive(Debug)]
 pub struct Running {
+    pub faults: Faults,
     pub address: SocketAddr,
     /// The CA that signed its certificate, as PEM, if it speaks TLS.
     pub ca_pem: Option<String>,
@@ -58,12 +77,15 @@ impl Drop for Running {
     }
 }
 
-/// Starts a server on the current Tokio runtime.
+/// Starts a server on the current Tokio runtime, with faults before its routes, and gzip for whoever asks.
 ///
 /// # Errors
 /// An address that cannot be had, or names that make no certificate.
-pub async fn start(listen: SocketAddr, tls: Option<&Tls>, router: Router) -> anyhow::Result<Running> {
+pub async fn start(setup: Setup, router: Router) -> anyhow::Result<Running> {
+    let Setup { listen, tls, faults } = setup;
     tls::install_provider();
+    let faults = Faults::new(faults);
+    let router = faults.around(router).layer(CompressionLayer::new());
     let listener = std::net::TcpListener::bind(listen).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!("{listen} is in use; choose another address with `--listen`"),
         _ => anyhow::Error::new(error).context(format!("cannot listen on {listen}")),
@@ -78,14 +100,14 @@ pub async fn start(listen: SocketAddr, tls: Option<&Tls>, router: Router) -> any
             None
         }
         Some(tls) => {
-            let Identity { ca, chain, key } = identity(tls).context("cannot make a certificate")?;
+            let Identity { ca, chain, key } = identity(&tls).context("cannot make a certificate")?;
             let config = RustlsConfig::from_pem(chain.into_bytes(), key.into_bytes()).await?;
             let server = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
             tokio::spawn(async move { server.serve(service).await });
             Some(ca)
         }
     };
-    Ok(Running { address, ca_pem, handle })
+    Ok(Running { faults, address, ca_pem, handle })
 }
 
 /// All PEM.

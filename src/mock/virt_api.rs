@@ -4,7 +4,6 @@ mod page;
 pub mod simulation;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,18 +12,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tower_http::compression::CompressionLayer;
 
-use crate::mock::fault::{Fault, Faults};
 use crate::mock::lock;
-use crate::mock::serve::{Running, Tls, start};
+use crate::mock::serve::{Running, Setup, start};
 use crate::mock::virt_api::simulation::{Simulation, Version};
 
 /// A mock virt-api.
 #[derive(Clone, Debug)]
 pub struct Params {
-    pub listen: SocketAddr,
-    pub tls: Option<Tls>,
+    pub setup: Setup,
     pub version: Version,
     pub pod_name: String,
     pub seed: u64,
@@ -34,21 +30,18 @@ pub struct Params {
     pub speed: f64,
     /// The token that requests must bear.
     pub bearer: Option<String>,
-    pub faults: Vec<Fault>,
 }
 
 impl Default for Params {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            tls: None,
+            setup: Setup::default(),
             version: Version::V1_6,
             pod_name: "virt-api-mock-0".to_owned(),
             seed: 1,
             restart_every: None,
             speed: 1.0,
             bearer: None,
-            faults: Vec::new(),
         }
     }
 }
@@ -57,7 +50,6 @@ impl Default for Params {
 #[derive(Debug)]
 pub struct VirtApi {
     pub running: Running,
-    pub faults: Faults,
     shared: Arc<Shared>,
 }
 
@@ -126,15 +118,13 @@ impl VirtApi {
             page: None,
             served: Served::default(),
         };
-        let faults = Faults::new(params.faults.clone());
         let shared = Arc::new(Shared { params, state: Mutex::new(state) });
         let router = Router::new()
             .route("/metrics", get(metrics).post(metrics))
             .route("/healthz", get(healthz))
             .with_state(Arc::clone(&shared));
-        let router = faults.around(router).layer(CompressionLayer::new());
-        let running = start(shared.params.listen, shared.params.tls.as_ref(), router).await?;
-        Ok(Self { running, faults, shared })
+        let running = start(shared.params.setup.clone(), router).await?;
+        Ok(Self { running, shared })
     }
 
     /// Restarts the process: every total starts again from 0.

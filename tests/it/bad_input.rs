@@ -1,7 +1,7 @@
 //! Bad answers, bad certificates: each gives one clear message and a metric, and everything else goes on.
 
 use promdog::app::Running;
-use promdog::mock::serve::{Tls, Validity};
+use promdog::mock::serve::{Setup, Tls, Validity};
 use promdog::mock::virt_api::{self, VirtApi};
 
 use crate::stage::{get, lines, promdog, virt_api};
@@ -50,7 +50,7 @@ async fn each_bad_answer_has_a_message_of_its_own() {
         ("cut", "body", "broke off its answer"),
     ] {
         let mock = virt_api().await;
-        mock.faults.set(vec![format!("{fault}@/metrics").parse().expect("a fault")]);
+        mock.running.faults.set(vec![format!("{fault}@/metrics").parse().expect("a fault")]);
         let text = told(&mock.running.url("/metrics"), ", limits: { decompressed_bytes: 1MiB }", result).await;
         assert!(text.contains(message), "{fault}: {text}");
     }
@@ -70,7 +70,7 @@ async fn a_target_that_is_not_there_is_told() {
 async fn a_bad_line_costs_itself_only() {
     for (fault, refused) in [("invalid-utf8", "not valid UTF-8"), ("truncated", "labels are not closed")] {
         let mock = virt_api().await;
-        mock.faults.set(vec![format!("{fault}@/metrics").parse().expect("a fault")]);
+        mock.running.faults.set(vec![format!("{fault}@/metrics").parse().expect("a fault")]);
         let (_good, running) = with_neighbour(&mock.running.url("/metrics"), "").await;
         let (status, page) = get(&running, "/metrics?target=bad").await;
         assert_eq!(status, 200);
@@ -87,7 +87,8 @@ async fn a_bad_line_costs_itself_only() {
 }
 
 async fn over_tls(tls: Tls) -> (VirtApi, tempfile::TempDir) {
-    let params = virt_api::Params { tls: Some(tls), ..virt_api::Params::default() };
+    let params =
+        virt_api::Params { setup: Setup { tls: Some(tls), ..Setup::default() }, ..virt_api::Params::default() };
     let mock = VirtApi::start(params).await.expect("a free port");
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("ca.pem"), mock.running.ca_pem.as_ref().expect("it speaks TLS"))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use promdog::mock::intake::judge::Received;
 use promdog::mock::kubernetes::{self, Kubernetes};
-use promdog::mock::serve::Tls;
+use promdog::mock::serve::{Setup, Tls};
 use promdog::mock::virt_api::simulation::Version;
 use promdog::mock::virt_api::{self, VirtApi};
 
@@ -78,7 +78,11 @@ const CONTRACT: [(&str, &str, Option<&str>, &[&str]); 19] = [
 ];
 
 async fn the_contract_of(version: Version) {
-    let params = virt_api::Params { tls: Some(Tls::default()), version, ..virt_api::Params::default() };
+    let params = virt_api::Params {
+        setup: Setup { tls: Some(Tls::default()), ..Setup::default() },
+        version,
+        ..virt_api::Params::default()
+    };
     let mock = VirtApi::start(params).await.expect("a free port");
     let cluster = Kubernetes::start(kubernetes::Params::default()).await.expect("a free port");
     let intake = intake().await;
@@ -238,7 +242,7 @@ async fn a_catalogue_that_was_compacted_loses_and_doubles_nothing() {
     mock.set_page(Some(page("2", None, "7", "")));
     expect(&intake, REQUESTS, &["code:200"], &[1.0]).await;
     // Pushes without a good pull in between, after the compaction.
-    mock.faults.set(vec!["status=500*2@/metrics".parse().expect("a fault")]);
+    mock.running.faults.set(vec!["status=500*2@/metrics".parse().expect("a fault")]);
     mock.set_page(Some(page("4", None, "7", "kubevirt_rest_client_requests_total{code=\"n7\"} 8\n")));
     expect(&intake, REQUESTS, &["code:200"], &[1.0, 2.0]).await;
     expect(&intake, REQUESTS, &["code:n7"], &[3.0]).await;
@@ -257,7 +261,7 @@ async fn a_dead_target_shows_nothing_old_and_hides_nobody() {
     let running = promdog(&configuration, None).await;
     let (_, page) = get(&running, "/metrics").await;
     assert_eq!(lines(&page, "kubevirt_api_process_open_fds").len(), 2);
-    bad.faults.set(vec!["status=500".parse().expect("a fault")]);
+    bad.running.faults.set(vec!["status=500".parse().expect("a fault")]);
     let (status, page) = get(&running, "/metrics").await;
     assert_eq!(status, 200);
     assert_eq!(
@@ -298,7 +302,7 @@ async fn a_failing_health_url_stops_nothing_else() {
 #[tokio::test]
 async fn requests_share_a_pull_and_reuse_a_young_view() {
     let mock = virt_api().await;
-    mock.faults.set(vec!["delay=300ms*1@/metrics".parse().expect("a fault")]);
+    mock.running.faults.set(vec!["delay=300ms*1@/metrics".parse().expect("a fault")]);
     let configuration = one_target(&mock, "").replace("max_age: 0s", "max_age: 1h");
     let running = promdog(&configuration, None).await;
     futures::future::join_all((0..8).map(|_| get(&running, "/metrics"))).await;
@@ -312,7 +316,7 @@ async fn requests_share_a_pull_and_reuse_a_young_view() {
 async fn the_scrapers_own_time_out_ends_the_wait() {
     let mock = virt_api().await;
     // Longer than any test waits.
-    mock.faults.set(vec!["delay=1h@/metrics".parse().expect("a fault")]);
+    mock.running.faults.set(vec!["delay=1h@/metrics".parse().expect("a fault")]);
     let running = promdog(&one_target(&mock, ", timeout: 1h"), None).await;
     let (status, page) = get_with(&running, "/metrics", &[("X-Prometheus-Scrape-Timeout-Seconds", "0.5")]).await;
     assert_eq!(status, 200);
@@ -358,12 +362,12 @@ async fn an_inventory_that_cannot_be_listed_is_absent_and_not_old() {
     let running = promdog(&configuration, None).await;
     let page = get_until(&running, "/metrics", "kubevirt_api_vm_count").await;
     assert_eq!((lines(&page, "kubevirt_api_vm_count").len(), lines(&page, "kubevirt_api_vmi_count").len()), (12, 8));
-    cluster.faults.set(vec!["status=403".parse().expect("a fault")]);
+    cluster.running.faults.set(vec!["status=403".parse().expect("a fault")]);
     get_until(&running, "/internal/metrics", "promdog_inventory_lists_total{result=\"failed\"}").await;
     let (_, page) = get(&running, "/metrics").await;
     assert_eq!(lines(&page, "kubevirt_api_vm_count").len(), 0);
     assert_eq!(lines(&page, "promdog_target_up"), [r#"promdog_target_up{target="t"} 1"#]);
-    cluster.faults.set(Vec::new());
+    cluster.running.faults.set(Vec::new());
     cluster.set(Vec::new(), Vec::new());
     assert_eq!(
         lines(&get_until(&running, "/metrics", "kubevirt_api_vm_count").await, "kubevirt_api_vm_count"),

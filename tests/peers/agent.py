@@ -7,7 +7,8 @@ Needs the package datadog-checks-base and what its OpenMetrics check imports (it
 lazy-loader, prometheus-client, pydantic, python-dateutil, pyyaml, requests, requests-unixsocket2, simplejson, wrapt.
 
 The check reads over loopback HTTP and submits to the package's own stub of the Agent. The kubevirt_* integrations are not
-on PyPI, so the generic check is configured with the families and names that their documentation lists.
+on PyPI, so the generic check is configured with the families and names that their documentation lists. What they do
+otherwise than the generic check (running totals as counts, a lost first sample) is therefore not seen here.
 """
 
 import collections
@@ -74,13 +75,14 @@ INTEGRATIONS = {
 # KubeVirt 1.3 put its prefix before these. The integration knows the old names only; promdog maps both to one.
 RENAMED = "rest_client_"
 
-# The captures: each is a run of pulls of one target; of a single exposition, the second pull is made up from the first.
+# Each case is a run of pulls of one target. A single exposition is pulled, pulled when it has grown, and pulled again: its
+# totals have fallen then.
 CASES = (
     ("kubevirt_api", "virt_api_v1.2.2/metrics_idle.txt", "virt_api_v1.2.2/metrics_active.txt"),
     ("kubevirt_api", "virt_api_v1.2.2/metrics_active.txt"),
     ("kubevirt_api", "virt_api_v1.6.0/metrics_idle.txt", "virt_api_v1.6.0/metrics_active.txt"),
     ("kubevirt_api", "virt_api_v1.6.0/metrics_active.txt"),
-    # Totals fall, series go, and come back.
+    # Series go, and come back.
     ("kubevirt_api", "virt_api_v1.6.0/metrics_active.txt", "virt_api_v1.6.0/metrics_idle.txt",
      "virt_api_v1.6.0/metrics_active.txt"),
     ("kubevirt_api", "datadog_fixtures/dd_kubevirt_api_metrics.txt"),
@@ -134,8 +136,12 @@ rest_client_rate_limiter_duration_seconds_count 3
 """.replace("LONG", "/" + 60 * "long")
 
 
+# The value of a total that is only a baseline so far.
+WITHHELD = None
+
+
 class Point(typing.NamedTuple):
-    """What leaves for Datadog. `total` is what an increase was taken from, and is not compared."""
+    """What leaves for Datadog. `total` is what an increase was taken from; not compared, and not known of promdog."""
 
     name: str
     kind: str
@@ -167,7 +173,7 @@ def as_stored(points):
     series = {}
     for point in points:
         key = (point.name, point.kind, tuple(tag.lower() for tag in point.tags))
-        if key in series and point.kind == "count":
+        if key in series and point.kind == "count" and point.value is not WITHHELD:
             point = series[key]._replace(value=series[key].value + point.value)
         series[key] = point
     return list(series.values())
@@ -258,10 +264,11 @@ def sampled(totals):
         if kind != "monotonic_count":
             raise SystemExit(f"{submission.name}: the Agent's type {kind} is not expected of a native metric")
         before, totals[series] = totals.get(series), value
-        # The check's flag says whether a first or a fallen total counts whole.
-        if before is None and not submission.flush_first_value:
-            continue
-        increase = value if before is None or value < before else value - before
+        # The check's flag says whether a first or a fallen total counts whole: from the second pull on.
+        if before is not None and value >= before:
+            increase = value - before
+        else:
+            increase = value if submission.flush_first_value else WITHHELD
         points[series] = Point(series[0], "count", series[1], increase, value)
     return list(points.values())
 
@@ -284,7 +291,7 @@ def promdogs_points(binary, integration, url, pages):
 def grown(page):
     """The same target later: other gauges, and totals that have grown, those of a histogram in keeping with each other."""
     lines, rank = [], 1
-    for number, line in enumerate(page.splitlines()):
+    for number, line in enumerate(page.split("\n")):
         # Another start would be another process.
         if line and not line.startswith(("#", "process_start_time_seconds")):
             series, value = line.rsplit(" ", 1)
@@ -294,12 +301,7 @@ def grown(page):
             step = rank if name.endswith(("_bucket", "_sum", "_count")) else 1 + number % 7
             line = f"{series} {float(value) + step!r}"
         lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def comparable(points):
-    """The points, counted: what was clipped without its hash, and the tags in order."""
-    return collections.Counter((point.name, point.kind, tuple(sorted(set(point.tags))), point.value) for point in points)
+    return "\n".join(lines)
 
 
 def unhashed(point):
@@ -307,23 +309,28 @@ def unhashed(point):
     return point._replace(tags=tuple(re.sub("_[0-9a-f]{8}$", CUT, tag) if len(tag) == 200 else tag for tag in point.tags))
 
 
+def comparable(points):
+    """The points, counted, with their tags in order. The values are exact: both sides subtract the same doubles."""
+    return collections.Counter((point.name, point.kind, tuple(sorted(set(point.tags))), point.value) for point in points)
+
+
 def compare(report, what, theirs, ours, met):
-    """Checks that the Agent's points are promdog's, but for the intended differences; adds to `met` those it met."""
+    """Checks that promdog's points are the Agent's, but for the intended differences; adds to `met` those it met."""
     for reason, applied in INTENDED:
         changed = applied(theirs)
         if changed != theirs:
             met.add(reason)
         theirs = changed
     met |= MORE & {point.name for point in ours}
-    common = [unhashed(point) for point in ours if point.name not in MORE]
-    missing, extra = comparable(theirs) - comparable(common), comparable(common) - comparable(theirs)
-    grew = sum(point.kind == "count" and point.value > 0 for point in theirs)
-    report.check(f"{what}: promdog sends the Agent's points", not missing,
-                 f"{len(theirs)} points, {grew} with an increase" if not missing else f"{len(missing)} lack: {list(missing)[:3]}")
-    report.check(f"{what}: and no others", not extra,
-                 f"{len(ours) - len(common)} of families that only promdog maps" if not extra
-                 else f"{len(extra)} more: {list(extra)[:3]}")
-    report.check(f"{what}: no series stands twice", len(ours) == len({(point.name, point.tags) for point in ours}))
+    expected = comparable(point for point in theirs if point.value is not WITHHELD)
+    found = comparable(unhashed(point) for point in ours if point.name not in MORE)
+    twice = len(ours) - len({(point.name, point.tags) for point in ours})
+    wrong = [f"{len(points)} {which}, as {sorted(points)[:2]}" for which, points in
+             (("the Agent's only", expected - found), ("promdog's only", found - expected)) if points]
+    wrong += [f"{twice} series stand twice"] * bool(twice)
+    increases = sum(kind == "count" and value > 0 for _, kind, _, value in expected)
+    report.check(f"{what}: the Agent's points", not wrong, "; ".join(wrong) or
+                 f"{expected.total()}, {increases} with an increase; {len(ours) - found.total()} more that it does not map")
 
 
 def main():
@@ -335,14 +342,21 @@ def main():
     met = set()
     for integration, files, pages in [*cases, ("kubevirt_api", ["what no capture has"], [ODD])]:
         if len(pages) == 1:
-            pages = [pages[0], grown(pages[0])]
-            files = [files[0], f"{files[0]}, grown"]
+            pages = [pages[0], grown(pages[0]), pages[0]]
+            files = [files[0], f"{files[0]} grown", f"{files[0]} fallen"]
         url, theirs = agents_points(integration, pages)
         ours = promdogs_points(binary, integration, url, pages)
         for number, file in enumerate(files):
             compare(report, f"{integration}, pull {number + 1}, {file}", theirs[number], ours[number], met)
     stale = [what for what in [*(reason for reason, _ in INTENDED), *sorted(MORE)] if what not in met]
     report.check("every intended difference was met", not stale, "; ".join(stale))
+    page = (root / "virt_api_v1.6.0/metrics_active.txt").read_text()
+    own, all_names = ({point.name for pull in agents_points("kubevirt_api", [page, page], renamed)[1] for point in pull}
+                      for renamed in (False, True))
+    missed = sorted(all_names - own)
+    report.check("KubeVirt 1.6: the integration's own list misses the renamed families, and only those",
+                 bool(missed) and own < all_names and all(name.startswith("kubevirt_api.rest.client_") for name in missed),
+                 f"{len(missed)} names")
     report.close()
 
 
