@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""Datadog's own OpenMetrics check over the same expositions: promdog sends the same points, but for the listed differences.
+"""Datadog's own OpenMetrics check over the same expositions: promdog sends the same, but for the listed differences.
 
     tests/peers/agent.py target/release/promdog PATH/TO/expositions
 
-Needs the package datadog-checks-base and what its OpenMetrics check imports (its extra `deps` has it, and more): binary,
+Needs the package datadog-checks-base and what its OpenMetrics check imports (all in its extra `deps`): binary,
 lazy-loader, prometheus-client, pydantic, python-dateutil, pyyaml, requests, requests-unixsocket2, simplejson, wrapt.
 
-The check reads over loopback HTTP and submits to the package's own stub of the Agent. The kubevirt_* integrations are not
-on PyPI, so the generic check is configured with the families and names that their documentation lists. What they do
-otherwise than the generic check (running totals as counts, a lost first sample) is therefore not seen here.
+The check reads over loopback HTTP and submits to the package's own stub of the Agent. PyPI does not have the kubevirt_*
+integrations, so the generic check is configured with the families and names that their documentation lists. What they
+do otherwise than the generic check (running totals as counts, a lost first sample) is therefore not seen here.
 """
 
 import collections
 import contextlib
 import http.server
 import json
-import math
 import pathlib
 import re
 import subprocess
@@ -75,8 +74,8 @@ INTEGRATIONS = {
 # KubeVirt 1.3 put its prefix before these. The integration knows the old names only; promdog maps both to one.
 RENAMED = "rest_client_"
 
-# Each case is a run of pulls of one target. A single exposition is pulled, pulled when it has grown, and pulled again: its
-# totals have fallen then.
+# Each case is a run of pulls of one target. A single exposition is pulled, pulled when it has grown, and pulled again:
+# its totals have fallen then.
 CASES = (
     ("kubevirt_api", "virt_api_v1.2.2/metrics_idle.txt", "virt_api_v1.2.2/metrics_active.txt"),
     ("kubevirt_api", "virt_api_v1.2.2/metrics_active.txt"),
@@ -104,7 +103,10 @@ promhttp_metric_handler_requests_in_flight{host="",method="GET"} 3
 promhttp_metric_handler_requests_in_flight{_own="x",path="b:"} 4
 promhttp_metric_handler_requests_in_flight{path="a, b {c}\n\"d\" \\ é"} 5
 promhttp_metric_handler_requests_in_flight{host="x",kubevirt_api_host="y"} 6
+promhttp_metric_handler_requests_in_flight{host="z",kubevirt_api_host="z"} 6
 promhttp_metric_handler_requests_in_flight{endpoint="its own",version="1.2"} 7
+promhttp_metric_handler_requests_in_flight{method="Put"} 8
+promhttp_metric_handler_requests_in_flight{method="put"} 9
 # TYPE promhttp_metric_handler_requests_total counter
 promhttp_metric_handler_requests_total{code="200"} 9007199254740993
 promhttp_metric_handler_requests_total{code="500"} NaN
@@ -141,13 +143,17 @@ WITHHELD = None
 
 
 class Point(typing.NamedTuple):
-    """What leaves for Datadog. `total` is what an increase was taken from; not compared, and not known of promdog."""
+    """What leaves for Datadog. `total` is what an increase was taken from: the Agent's only, and not compared."""
 
     name: str
     kind: str
     tags: tuple
     value: float
     total: float
+
+
+def with_tags(point, change):
+    return point._replace(tags=tuple(change(tag) for tag in point.tags))
 
 
 def as_instant(point):
@@ -161,21 +167,22 @@ def without_empty_tags(point):
 
 
 def with_legal_tags(point):
-    return point._replace(tags=tuple(re.sub(":$", "_", tag.lstrip("_")) for tag in point.tags))
+    return with_tags(point, lambda tag: re.sub(r"[\x00-\x1f\x7f-\x9f]|:$", "_", tag.lstrip("_")))
 
 
 def with_clipped_tags(point):
-    return point._replace(tags=tuple(f"{tag[:191]}{CUT}" if len(tag) > 200 else tag for tag in point.tags))
+    # The long tags here are ASCII: a byte is a character.
+    return with_tags(point, lambda tag: tag[:191] + CUT if len(tag) > 200 else tag)
 
 
 def as_stored(points):
     """One point for each series, where Datadog does not tell upper from lower case in tags."""
     series = {}
     for point in points:
-        key = (point.name, point.kind, tuple(tag.lower() for tag in point.tags))
-        if key in series and point.kind == "count" and point.value is not WITHHELD:
-            point = series[key]._replace(value=series[key].value + point.value)
-        series[key] = point
+        key = (point.name, tuple(tag.lower() for tag in point.tags))
+        first = series.setdefault(key, point)
+        if first is not point and point.kind == "count" and point.value is not WITHHELD:
+            series[key] = first._replace(value=first.value + point.value)
     return list(series.values())
 
 
@@ -189,15 +196,17 @@ CUT = "_(hash)"
 INTENDED = (
     ("instants of the controller are gauges: an instant that a counter holds has no increase", each(as_instant)),
     ("an empty label is no tag: in Prometheus it is the same as none", each(without_empty_tags)),
-    ("tags start with a letter and end in no colon: Datadog would change them", each(with_legal_tags)),
-    ("counts whose tags Datadog stores as the same are one: it would keep only the last", as_stored),
+    ("tags start with a letter, have no control character and end in no colon: Datadog would change them",
+     each(with_legal_tags)),
+    ("of series with tags that Datadog stores as the same, counts are summed and the first gauge stands: it would keep "
+     "the last point of either", as_stored),
     ("tags have at most 200 bytes and end in a hash: Datadog would cut them, and make two series one",
      each(with_clipped_tags)),
 )
 # The other way round: promdog maps more families than the integration.
 MORE = {f"kubevirt_api.{name}" for name in (
-    "console.active_connections", "portforward.active_tunnels", "usbredir.active_connections", "vnc.active_connections",
-    "vm.created.count", "vmi.last_api_connection_timestamp_seconds",
+    "console.active_connections", "portforward.active_tunnels", "usbredir.active_connections",
+    "vnc.active_connections", "vm.created.count", "vmi.last_api_connection_timestamp_seconds",
 )}
 
 
@@ -279,17 +288,17 @@ def promdogs_points(binary, integration, url, pages):
         files = []
         for number, page in enumerate(pages):
             files.append(pathlib.Path(folder) / f"pull{number}.txt")
-            files[-1].write_text(page)
-        done = subprocess.run([binary, "translate", "--mapping", integration, "--endpoint", url, "--output", "json", *files],
-                              capture_output=True, text=True, timeout=60, check=True)
+            files[-1].write_text(page, encoding="utf-8")
+        command = [binary, "translate", "--mapping", integration, "--endpoint", url, "--output", "json", *files]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=True)
     pulls = [[] for _ in pages]
     for row in map(json.loads, done.stdout.splitlines()):
-        pulls[row["pull"] - 1].append(Point(row["name"], row["type"], tuple(row["tags"]), row["value"], math.nan))
+        pulls[row["pull"] - 1].append(Point(row["name"], row["type"], tuple(row["tags"]), row["value"], None))
     return pulls
 
 
 def grown(page):
-    """The same target later: other gauges, and totals that have grown, those of a histogram in keeping with each other."""
+    """The same target later: other gauges, and totals that have grown, a histogram's in keeping with each other."""
     lines, rank = [], 1
     for number, line in enumerate(page.split("\n")):
         # Another start would be another process.
@@ -306,12 +315,12 @@ def grown(page):
 
 def unhashed(point):
     """A point of promdog's, with the hash of a clipped tag masked."""
-    return point._replace(tags=tuple(re.sub("_[0-9a-f]{8}$", CUT, tag) if len(tag) == 200 else tag for tag in point.tags))
+    return with_tags(point, lambda tag: re.sub("_[0-9a-f]{8}$", CUT, tag) if len(tag) == 200 else tag)
 
 
 def comparable(points):
-    """The points, counted, with their tags in order. The values are exact: both sides subtract the same doubles."""
-    return collections.Counter((point.name, point.kind, tuple(sorted(set(point.tags))), point.value) for point in points)
+    """The points, counted, with their tags in order. Values are exact: both sides subtract the same doubles."""
+    return collections.Counter(point._replace(tags=tuple(sorted(point.tags)), total=None) for point in points)
 
 
 def compare(report, what, theirs, ours, met):
@@ -325,12 +334,15 @@ def compare(report, what, theirs, ours, met):
     expected = comparable(point for point in theirs if point.value is not WITHHELD)
     found = comparable(unhashed(point) for point in ours if point.name not in MORE)
     twice = len(ours) - len({(point.name, point.tags) for point in ours})
-    wrong = [f"{len(points)} {which}, as {sorted(points)[:2]}" for which, points in
-             (("the Agent's only", expected - found), ("promdog's only", found - expected)) if points]
-    wrong += [f"{twice} series stand twice"] * bool(twice)
-    increases = sum(kind == "count" and value > 0 for _, kind, _, value in expected)
-    report.check(f"{what}: the Agent's points", not wrong, "; ".join(wrong) or
-                 f"{expected.total()}, {increases} with an increase; {len(ours) - found.total()} more that it does not map")
+    increases = sum(point.kind == "count" and point.value > 0 for point in expected)
+    wrong = [f"{len(points)} are {whose} only, such as {sorted(points)[0]}"
+             for whose, points in (("the Agent's", expected - found), ("promdog's", found - expected)) if points]
+    if twice:
+        wrong.append(f"{twice} series stand twice")
+    summary = f"{expected.total()}, {increases} with an increase"
+    if more := len(ours) - found.total():
+        summary += f"; {more} of families it does not map"
+    report.check(f"{what}: the Agent's points", not wrong, "; ".join(wrong) or summary)
 
 
 def main():
@@ -338,25 +350,25 @@ def main():
         raise SystemExit("usage: agent.py PROMDOG_BINARY EXPOSITIONS_FOLDER")
     binary, root = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
     report = Report()
-    cases = [(integration, files, [(root / file).read_text() for file in files]) for integration, *files in CASES]
+    pages = {file: (root / file).read_text(encoding="utf-8") for _, *files in CASES for file in files}
+    pages["what no capture has"] = ODD
     met = set()
-    for integration, files, pages in [*cases, ("kubevirt_api", ["what no capture has"], [ODD])]:
-        if len(pages) == 1:
-            pages = [pages[0], grown(pages[0]), pages[0]]
-            files = [files[0], f"{files[0]} grown", f"{files[0]} fallen"]
-        url, theirs = agents_points(integration, pages)
-        ours = promdogs_points(binary, integration, url, pages)
-        for number, file in enumerate(files):
+    for integration, *files in [*CASES, ("kubevirt_api", "what no capture has")]:
+        pulls = [(file, pages[file]) for file in files]
+        if len(files) == 1:
+            pulls = [*pulls, (f"{files[0]} grown", grown(pages[files[0]])), (f"{files[0]} fallen", pages[files[0]])]
+        url, theirs = agents_points(integration, [page for _, page in pulls])
+        ours = promdogs_points(binary, integration, url, [page for _, page in pulls])
+        for number, (file, _) in enumerate(pulls):
             compare(report, f"{integration}, pull {number + 1}, {file}", theirs[number], ours[number], met)
     stale = [what for what in [*(reason for reason, _ in INTENDED), *sorted(MORE)] if what not in met]
     report.check("every intended difference was met", not stale, "; ".join(stale))
-    page = (root / "virt_api_v1.6.0/metrics_active.txt").read_text()
-    own, all_names = ({point.name for pull in agents_points("kubevirt_api", [page, page], renamed)[1] for point in pull}
-                      for renamed in (False, True))
-    missed = sorted(all_names - own)
-    report.check("KubeVirt 1.6: the integration's own list misses the renamed families, and only those",
-                 bool(missed) and own < all_names and all(name.startswith("kubevirt_api.rest.client_") for name in missed),
-                 f"{len(missed)} names")
+    page = pages["virt_api_v1.6.0/metrics_active.txt"]
+    own, known = ({point.name for points in agents_points("kubevirt_api", [page], renamed)[1] for point in points}
+                  for renamed in (False, True))
+    report.check("KubeVirt 1.6: the integration's own list of families misses the renamed ones, and only those",
+                 own < known and all(name.startswith("kubevirt_api.rest.client_") for name in known - own),
+                 f"{len(known - own)} names")
     report.close()
 
 
