@@ -80,7 +80,7 @@ impl Lister {
         let Params { source, page_size, timeout } = params;
         let (mut config, token_file) = configuration(source).await?;
         if config.proxy_url.take().is_some() {
-            tracing::warn!("the kubeconfig names a proxy, which is not used");
+            tracing::debug!("the Kubernetes API is reached directly; a proxy (kubeconfig, HTTPS_PROXY) is not used");
         }
         // The next list is the retry; meanwhile the operator wants to know.
         config.default_retry = false;
