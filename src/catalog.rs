@@ -4,6 +4,8 @@
 //! same on the other side of the mapping; several source slots may feed one output slot. Slots are never reused within
 //! a catalogue. It is a memo, never a source of truth: `translate` can build it anew from the next exposition.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use crate::exposition::family::FamilyType;
 use crate::mapping::RuleId;
 

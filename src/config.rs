@@ -23,6 +23,7 @@ use crate::config::target::Target;
 use crate::payload::Limits;
 use crate::push::{self, On};
 use crate::telemetry::Format;
+use crate::translate::names;
 use crate::yaml::problem::Problems;
 
 /// Everything `promdog serve` needs.
@@ -87,11 +88,11 @@ impl Config {
         read::load(file, flags, env)
     }
 
-    /// Tags of every pushed series: `push.tags`, `DD_TAGS`, `DD_ENV` and the cluster's name; sorted.
+    /// Tags of every pushed series: `push.tags`, `DD_TAGS`, `DD_ENV` and the cluster's name; made legal, and sorted.
     #[must_use]
     pub fn push_tags(&self) -> Vec<String> {
-        let mut tags = self.push.tags.clone();
-        tags.extend(self.datadog.tags());
+        let given = self.push.tags.iter().cloned().chain(self.datadog.tags());
+        let mut tags: Vec<String> = given.map(|tag| names::legal(&tag)).collect();
         tags.sort_unstable();
         tags.dedup();
         tags

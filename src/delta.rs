@@ -4,9 +4,11 @@
 //! (`process_start_time_seconds`), so that a restart, a reset of one row, a load-balanced URL and an exporter whose
 //! objects outlive it all come out right. In memory: nothing here survives promdog's own restart.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::collections::HashMap;
 
-use crate::catalog::{Catalog, NO_OUTPUT, Part, Slot};
+use crate::catalog::{Catalog, NO_OUTPUT, Part, Route, Slot};
 use crate::exposition::family::FamilyType;
 use crate::mapping::{Epoch, Mapping};
 use crate::time::UnixMillis;
@@ -152,6 +154,12 @@ impl Cursor {
                 None => advance.baselines += u64::from(view.folded.is_present(id)),
             }
         }
+        if change == ProcessChange::Replaced {
+            // What the predecessor had counted of series that are still to come says nothing about them.
+            let left = process.totals.iter().map(|(id, _)| id).filter(|id| !view.source.is_present(*id));
+            let left: Vec<usize> = left.filter(|id| epoch_of(view, mapping, *id) == Epoch::Process).collect();
+            left.into_iter().for_each(|id| process.totals.clear(id));
+        }
         process.start = start.or(process.start);
         process.last = view.ledger.is_complete().then(|| view.source.clone());
         self.processes.push(process);
@@ -190,8 +198,9 @@ impl Cursor {
                 (fresh, ProcessChange::First, rule)
             }
             (Some(_), Some(started), Some(last_good)) if started > last_good => {
-                let before = self.processes.pop().unwrap_or(fresh);
-                (before, ProcessChange::Replaced, First::Full)
+                // Of several processes behind one URL nobody knows which one it replaces; it is new all the same.
+                let only = if self.processes.len() == 1 { self.processes.pop() } else { None };
+                (only.unwrap_or(fresh), ProcessChange::Replaced, First::Full)
             }
             // A start time that came or went with the totals going on is the same process.
             (Some(last), _, _)
@@ -341,10 +350,8 @@ fn grows(catalog: &Catalog, slot: &Slot) -> bool {
 
 fn epoch_of(view: &View, mapping: &Mapping, id: usize) -> Epoch {
     match view.catalog.row(&view.catalog.slots[id]).route {
-        crate::catalog::Route::Mapped { rule, .. } => mapping.rule(rule).epoch,
-        crate::catalog::Route::Unmapped(_) | crate::catalog::Route::Excluded | crate::catalog::Route::Collided => {
-            Epoch::Auto
-        }
+        Route::Mapped { rule, .. } => mapping.rule(rule).epoch,
+        Route::Unmapped(_) | Route::Excluded | Route::Collided => Epoch::Auto,
     }
 }
 

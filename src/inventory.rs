@@ -1,6 +1,8 @@
 //! What runs in the cluster, as plain values: virtual machines and their instances. Names no Kubernetes type; `cluster`
 //! fills it.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 /// One answer of the Kubernetes API: every VM and VMI, in the order listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {

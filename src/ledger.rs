@@ -1,5 +1,7 @@
 //! The fate of every sample of a pull. Each has exactly one; refused lines, which are no samples, are counted apart.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use crate::exposition::lex::Reason;
 
 /// What became of a sample.

@@ -3,6 +3,8 @@
 //!
 //! Suffixes (`.count`, `.bucket`, `.sum`) come from a family's type and are not part of a rule. Knows no exposition.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod builtin;
 mod compile;
 mod file;

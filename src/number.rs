@@ -1,5 +1,7 @@
 //! Numbers as text, in the three spellings this product needs. All are the shortest digits that read back.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::fmt::Write;
 
 /// Digits and exponent of `d.ddd × 10^exponent`, sign apart.

@@ -2,6 +2,8 @@
 //!
 //! Documented limits: 512,000 bytes as sent, 5,242,880 bytes of JSON, 10,000 points.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod json;
 pub mod points;
 

@@ -163,6 +163,11 @@ impl Target {
         }
     }
 
+    /// The pull that is running, if one is.
+    pub fn under_way(&self) -> Option<impl Future<Output = Arc<Pulled>> + use<>> {
+        lock(&self.running).as_ref().filter(|pull| pull.peek().is_none()).cloned()
+    }
+
     async fn run(&self) -> Arc<Pulled> {
         let started = Instant::now();
         let timeout = self.params.timeout;

@@ -19,6 +19,9 @@ use crate::pull::{Pulled, Taken, Target};
 use crate::telemetry::metrics::Metrics;
 use crate::translate::counts;
 
+/// At the end, pulls that are under way are waited for this long.
+const LAST_PULLS: Duration = Duration::from_secs(2);
+
 /// When and how to push.
 #[derive(Clone, Debug)]
 pub struct Params {
@@ -120,7 +123,10 @@ impl Pusher {
                 () = demanded(&self.demand, self.params.on, self.last) => self.push(now_second(), None),
             }
         }
-        // What was pulled since the last batch is not lost with us, not even in that batch's second.
+        // What was pulled since the last batch is not lost with us, nor what is being pulled, unless the target hangs.
+        let under_way = self.targets.iter().filter_map(|member| member.target.under_way());
+        let _whatever_came = tokio::time::timeout(LAST_PULLS, join_all(under_way)).await;
+        // That may be the last batch's second, which is used.
         let unused = self.last.map_or(0, |(last, _)| last + 1);
         self.push(now_second().max(unused), None);
         self.sink

@@ -1,5 +1,7 @@
 //! Points in time as plain numbers. No clock is read here: the shell does that and hands the values in.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixMillis(pub i64);

@@ -4,6 +4,8 @@
 //! `TYPE` of a family wins wherever it stands. The second sample of a series in one exposition is a duplicate: the first
 //! wins. Reads no clock and touches no network.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod counts;
 mod identity;
 pub mod names;

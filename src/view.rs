@@ -1,6 +1,8 @@
 //! One pull: numbers beside the catalogue that names them. Immutable; shared by the pusher and by requests for
 //! `/metrics` at different times.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 

@@ -8,6 +8,8 @@
 //! Supported: one YAML 1.2 document per file, anchors and aliases. Refused: tags other than `!!str`, keys that are not
 //! plain text, merge keys (`<<` is an unknown key), nesting deeper than 64.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod node;
 pub mod problem;
 mod tree;

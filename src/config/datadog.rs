@@ -73,13 +73,14 @@ impl Datadog {
         self.tags.iter().cloned().chain(env).chain(cluster).collect()
     }
 
-    /// The endpoint's task; `None` without a key.
+    /// The endpoint's task; `None` without a key. The proxy is for `https` endpoints, as its variables say.
     #[must_use]
     pub fn sender_params(&self, push: &Push) -> Option<datadog::Params> {
+        let endpoint = self.endpoint()?;
         Some(datadog::Params {
-            endpoint: self.endpoint()?,
+            proxy: self.proxy.clone().filter(|_| endpoint.scheme() == "https"),
+            endpoint,
             key: self.key.clone()?,
-            proxy: self.proxy.clone(),
             tls: tls::ClientParams { ca_file: self.ca_file.clone(), ..tls::ClientParams::default() },
             timeout: self.timeout,
             queue_max_bytes: self.queue_max_bytes,

@@ -351,8 +351,9 @@ fn environment(config: &mut Config, env: &Env, complain: &mut impl FnMut(&str, S
         datadog.cluster_name = Some(name.to_owned());
     }
     if let Some(text) = env.first(&["DD_PROXY_HTTPS", "HTTPS_PROXY", "https_proxy"]) {
-        // A proxy's URL may hold a login: it is the usual place for it.
-        match Url::parse(text) {
+        // A proxy's URL may hold a login: it is the usual place for it. The scheme is often left out.
+        let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        match Url::parse(&text) {
             Ok(url) => {
                 let no_proxy = env.first(&["DD_PROXY_NO_PROXY", "NO_PROXY", "no_proxy"]).unwrap_or_default().to_owned();
                 datadog.proxy = Some(Proxy { url, no_proxy });

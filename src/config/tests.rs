@@ -115,11 +115,11 @@ fn the_environment_wins_over_the_file_and_empty_counts_as_unset() {
         ("DD_API_KEY", "k"),
         ("DD_SITE", "us5.datadoghq.com"),
         ("DD_ENV", "prod"),
-        ("DD_TAGS", "a:b c:d,e"),
+        ("DD_TAGS", "a:b c:d,_e"),
         ("DD_CLUSTER_NAME", "c1"),
         ("DD_URL", " "),
         ("HTTPS_PROXY", "http://proxy:3128"),
-        ("DD_PROXY_HTTPS", "http://dd-proxy:3128"),
+        ("DD_PROXY_HTTPS", "dd-proxy:3128"),
         ("NO_PROXY", "internal"),
     ];
     let config = load(text, &env, &Flags::default()).expect("right");
@@ -132,6 +132,9 @@ fn the_environment_wins_over_the_file_and_empty_counts_as_unset() {
         ["a:b", "c:d", "cluster_name:c1", "e", "env:prod", "kube_cluster_name:c1", "team:virt"]
     );
     assert!(!format!("{config:?}").contains("\"k\""), "the key is not printed");
+    let gateway =
+        load(text, &[&env[..], &[("DD_URL", "http://gateway:8080")]].concat(), &Flags::default()).expect("right");
+    assert!(gateway.datadog.sender_params(&gateway.push).expect("a key").proxy.is_none(), "no https, no proxy for it");
 }
 
 #[test]

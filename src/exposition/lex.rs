@@ -121,7 +121,7 @@ pub fn cut_line(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let (line, rest) = match memchr(b'\n', rest) {
         Some(end) => (rest.get(..end)?, rest.get(end + 1..)?),
-        None => (rest, &rest[rest.len()..]),
+        None => (rest, Default::default()),
     };
     Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
 }

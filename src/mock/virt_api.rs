@@ -78,7 +78,7 @@ enum Moves {
     ByHand,
 }
 
-/// What readers of every page can prove: the growth of each running total between the pages.
+/// What promdog can prove: the growth of each running total between the pages that it was served.
 #[derive(Debug, Default)]
 struct Served {
     last: Option<BTreeMap<String, f64>>,
@@ -89,7 +89,7 @@ impl Served {
     fn page(&mut self, totals: BTreeMap<String, f64>) {
         for (name, total) in &totals {
             let growth = match &self.last {
-                // The first page is everybody's baseline.
+                // The first page is a baseline.
                 None => 0.0,
                 Some(last) => total - last.get(name).copied().unwrap_or(0.0),
             };
@@ -156,7 +156,7 @@ impl VirtApi {
         lock(&self.shared.state).simulation.totals()
     }
 
-    /// The growth of each running total over the pages served, by sample as spelled on the page: what a reader of every page
+    /// The growth of each running total over the pages that promdog was served, by sample as spelled on the page: what it
     /// can prove. The first page is a baseline.
     #[must_use]
     pub fn served(&self) -> BTreeMap<String, f64> {
@@ -191,8 +191,10 @@ async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respo
         Some(page) => (page.clone(), "text/plain; version=0.0.4; charset=utf-8"),
         None => {
             let page = state.simulation.page();
-            let totals = state.simulation.totals();
-            state.served.page(totals);
+            if headers.get(header::USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"promdog/")) {
+                let totals = state.simulation.totals();
+                state.served.page(totals);
+            }
             (page, state.simulation.content_type())
         }
     };

@@ -36,10 +36,13 @@ pub fn metric(name: &str) -> Option<String> {
 pub fn tag(key: &str, value: &str) -> String {
     let key = key.trim_start_matches(|char: char| !char.is_alphabetic());
     let key = if key.is_empty() { "label" } else { key };
-    let mut tag = format!("{key}:{value}");
-    if tag.contains(char::is_control) {
-        tag = tag.replace(char::is_control, "_");
-    }
+    legal(&format!("{key}:{value}"))
+}
+
+/// A whole tag made legal, `key:value` or bare, as [`tag`] does.
+#[must_use]
+pub fn legal(tag: &str) -> String {
+    let mut tag = tag.trim_start_matches(|char: char| !char.is_alphabetic()).replace(char::is_control, "_");
     if tag.ends_with(':') {
         tag.pop();
         tag.push('_');
@@ -71,7 +74,7 @@ fn clip(text: &str, max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{metric, stored_tag, tag};
+    use super::{legal, metric, stored_tag, tag};
 
     #[test]
     fn names_come_out_as_the_agents() {
@@ -101,6 +104,7 @@ mod tests {
         assert_eq!(tag("_private", "x"), "private:x");
         assert_eq!(tag("a", "b:"), "a:b_");
         assert_eq!(tag("a", "two\nlines"), "a:two_lines");
+        assert_eq!((legal("1bare").as_str(), legal("a:b:").as_str()), ("bare", "a:b_"));
         assert_eq!(stored_tag("URL:http://A/%7B?x=1"), "url:http://a/_7b_x_1");
     }
 }

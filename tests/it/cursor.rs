@@ -80,6 +80,25 @@ fn after_a_restart_the_epoch_decides() {
 }
 
 #[test]
+fn a_series_that_comes_late_after_a_restart_is_not_held_against_its_predecessor() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("p{x=\"1\"}", 10.0), ("p{x=\"2\"}", 10.0)]));
+    assert_eq!(target.grown(20, &counters(10, &[("p{x=\"1\"}", 1.0)])), ["p.count{x:1} 1"]);
+    let both = counters(10, &[("p{x=\"1\"}", 1.0), ("p{x=\"2\"}", 12.0)]);
+    assert_eq!(target.grown(35, &both), ["p.count{x:1} 0", "p.count{x:2} 12"]);
+}
+
+#[test]
+fn a_restart_behind_a_balanced_url_costs_the_others_nothing() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("p", 1000.0)]));
+    target.grown(16, &counters(-50, &[("p", 10.0)]));
+    assert_eq!(target.grown(31, &counters(20, &[("p", 4.0)])), ["p.count{} 4"], "new, whichever it replaced");
+    assert_eq!(target.grown(46, &counters(-50, &[("p", 11.0)])), ["p.count{} 1"]);
+    assert_eq!(target.grown(61, &counters(-100, &[("p", 1002.0)])), ["p.count{} 2"]);
+}
+
+#[test]
 fn a_second_process_behind_one_url_gets_a_baseline_of_its_own() {
     let mut target = target();
     target.grown(1, &counters(-100, &[("a", 1000.0)]));

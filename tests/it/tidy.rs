@@ -202,11 +202,14 @@ fn every_file_says_what_it_is_for_and_none_is_a_mod_rs() {
 }
 
 #[test]
-fn the_expositions_reader_neither_unwraps_nor_indexes() {
-    for (path, text) in files().iter().filter(|(path, _)| room(path) == Some("exposition")) {
-        let code = code(text);
-        for word in [".unwrap()", ".expect("] {
-            assert!(!code.contains(word), "{path} has {word}");
-        }
+fn the_core_switches_its_bans_on() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let switches = |room: &str, lints: &str| {
+        let text = fs::read_to_string(root.join(format!("{room}.rs"))).expect("a room");
+        assert!(text.contains(&format!("#![warn({lints})]")), "src/{room}.rs does not switch on {lints}");
+    };
+    for (room, _) in CORE.iter().filter(|(room, _)| *room != "lib") {
+        switches(room, "clippy::disallowed_methods, clippy::disallowed_types");
     }
+    switches("exposition", "clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used");
 }
