@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use serde::de::DeserializeOwned;
 
 use crate::mock::fault::Fault;
 use crate::mock::intake::{self, Intake};
@@ -17,7 +18,8 @@ use crate::mock::virt_api::{self, VirtApi};
 pub enum Mock {
     /// A KubeVirt virt-api with /metrics and /healthz, moving as a busy cluster would.
     VirtApi(VirtApiArgs),
-    /// A Kubernetes API that lists VirtualMachines and VirtualMachineInstances.
+    /// A Kubernetes API with VirtualMachines, VirtualMachineInstances and virt-api's pods, to list and to watch;
+    /// GET /mock/summary shows what was asked of it.
     Kubernetes(KubernetesArgs),
     /// A Datadog intake that judges what it gets; GET /mock/points and /mock/summary show it.
     Intake(IntakeArgs),
@@ -95,11 +97,86 @@ pub struct KubernetesArgs {
     /// How many VirtualMachineInstances.
     #[arg(long, default_value_t = 8, value_name = "NUMBER")]
     vmis: usize,
-    /// Answer 401 to requests without this bearer token.
+    /// How many virt-api pods, in namespace `kubevirt`.
+    #[arg(long, default_value_t = 2, value_name = "NUMBER")]
+    pods: usize,
+    /// Let machines be as large as real ones: about 4 kB each.
+    #[arg(long)]
+    realistic: bool,
+    /// Serve the objects of this JSON file, a list or a single one, instead of making up any of their kind. May be
+    /// repeated.
+    #[arg(long, value_name = "FILE")]
+    objects: Vec<PathBuf>,
+    /// Serve this PEM file as `ca-bundle` of the ConfigMap `kubevirt-ca`.
+    #[arg(long, value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
+    /// Allow only what the PolicyRules of this JSON file allow: an array; a rule may have a `namespace` too.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// Changes per second: machines come, go, move and fail. POST /mock/churn changes it while running.
+    #[arg(long, default_value_t = 0.0, value_name = "NUMBER")]
+    churn: f64,
+    /// Every few hundred changes forget the history, cut watches, expire continue tokens or break an object.
+    #[arg(long)]
+    churn_trouble: bool,
+    /// Changes kept for watches; one from an older version is told to begin again.
+    #[arg(long, default_value_t = 10_000, value_name = "NUMBER")]
+    history: usize,
+    /// Time between two bookmarks of a watch.
+    #[arg(long, value_parser = duration, default_value = "10s", value_name = "TIME")]
+    bookmark_every: Duration,
+    /// Refuse a watch from a version that is too old with HTTP 410 instead of an event.
+    #[arg(long)]
+    gone_by_status: bool,
+    /// The same seed makes the same cluster, and the same changes.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    seed: u64,
+    /// Answer 401 to requests without this bearer token. PUT /mock/token changes it while running.
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     #[command(flatten)]
     common: Common,
+}
+
+impl KubernetesArgs {
+    fn params(self) -> anyhow::Result<(kubernetes::Params, Common)> {
+        let Self {
+            listen,
+            vms,
+            vmis,
+            pods,
+            realistic,
+            objects,
+            ca_bundle,
+            rules,
+            churn,
+            churn_trouble,
+            history,
+            bookmark_every,
+            gone_by_status,
+            seed,
+            token,
+            common,
+        } = self;
+        let params = kubernetes::Params {
+            setup: common.setup(listen),
+            vms,
+            vmis,
+            pods,
+            ca_bundle: ca_bundle.as_deref().map(read).transpose()?,
+            objects: objects.iter().map(|file| read_json(file)).collect::<Result<_, _>>()?,
+            realistic,
+            token,
+            rules: rules.as_deref().map(read_json).transpose()?,
+            history,
+            bookmark_every,
+            gone_by_status,
+            churn,
+            churn_trouble,
+            seed,
+        };
+        Ok((params, common))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -131,9 +208,9 @@ pub async fn run(mock: Mock, stop: impl Future<Output = ()>) -> anyhow::Result<(
             announce(&what, &mock.running, "/metrics", common.write_ca.as_deref())?;
             stop.await;
         }
-        Mock::Kubernetes(KubernetesArgs { listen, vms, vmis, token, common }) => {
-            let setup = common.setup(listen);
-            let mock = Kubernetes::start(kubernetes::Params { setup, vms, vmis, token, seed: 1 }).await?;
+        Mock::Kubernetes(args) => {
+            let (params, common) = args.params()?;
+            let mock = Kubernetes::start(params).await?;
             announce("mock kubernetes", &mock.running, "", common.write_ca.as_deref())?;
             stop.await;
         }
@@ -153,6 +230,14 @@ fn announce(what: &str, running: &Running, path: &str, ca: Option<&Path>) -> any
     }
     println!("{what}: {}", running.url(path));
     Ok(())
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn read_json<T: DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
+    serde_json::from_str(&read(file)?).with_context(|| format!("{} is not the JSON it should be", file.display()))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

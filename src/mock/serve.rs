@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 
 use crate::mock::fault::{Fault, Faults};
 use crate::tls;
@@ -53,6 +55,10 @@ impl Default for Setup {
     }
 }
 
+/// Marks an answer that is never compressed, as an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
 /// A running server; dropping it stops it.
 #[derive(Debug)]
 pub struct Running {
@@ -85,7 +91,9 @@ pub async fn start(setup: Setup, router: Router) -> anyhow::Result<Running> {
     let Setup { listen, tls, faults } = setup;
     tls::install_provider();
     let faults = Faults::new(faults);
-    let router = faults.around(router).layer(CompressionLayer::new());
+    let wanted = |_: StatusCode, _: Version, _: &HeaderMap, marks: &Extensions| marks.get::<Plain>().is_none();
+    let compression = CompressionLayer::new().compress_when(DefaultPredicate::new().and(wanted));
+    let router = faults.around(router).layer(compression);
     let listener = std::net::TcpListener::bind(listen).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!("{listen} is in use; choose another address with `--listen`"),
         _ => anyhow::Error::new(error).context(format!("cannot listen on {listen}")),
