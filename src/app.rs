@@ -1,5 +1,6 @@
 //! Wiring: a configuration becomes running tasks, and they end in order.
 
+mod found;
 pub mod mappings;
 
 use std::net::SocketAddr;
@@ -9,19 +10,19 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
-use crate::cluster::poll::{self, Inventories};
-use crate::config::{self, Config};
+use crate::cluster::inventories::Inventories;
+use crate::config::Config;
+use crate::config::kubernetes::Kubernetes;
 use crate::datadog::stats::Stats;
 use crate::datadog::{Drained, Sender};
-use crate::pull::{self, Health, Target};
 use crate::push::{Demand, Pusher, Sink};
-use crate::scrape::Scraper;
 use crate::server::{self, Surface};
+use crate::targets::Targets;
 use crate::telemetry::metrics::Metrics;
-use crate::{tls, translate};
+use crate::tls;
 
 /// How long a shutdown may go on sending.
 const GRACE: Duration = Duration::from_secs(10);
@@ -31,14 +32,15 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Running {
     /// Where it listens: with the port that port 0 became.
     pub address: SocketAddr,
-    pub targets: Arc<[Arc<Target>]>,
+    pub targets: Targets,
     pub metrics: Metrics,
     /// The sender's counters; `None` without a key and in a dry run.
     pub stats: Option<Arc<Stats>>,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
     pusher: Option<JoinHandle<Sink>>,
-    lister: Option<JoinHandle<()>>,
+    /// Watches and discoveries; they end when this is dropped.
+    watching: JoinSet<()>,
 }
 
 /// Starts everything a configuration asks for. Targets need not be up.
@@ -48,29 +50,29 @@ pub struct Running {
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     tls::install_provider();
     let metrics = Metrics::default();
-    let targets: Vec<Arc<Target>> =
-        config.targets.iter().map(|target| build(target, &metrics)).collect::<anyhow::Result<_>>()?;
-    let targets: Arc<[Arc<Target>]> = targets.into();
+    let mut watching = JoinSet::new();
+    let targets = found::start(&config, &metrics, &mut watching)?;
     let listener = listen(&config.web.listen).await?;
     let address = listener.local_addr()?;
 
-    let inventories = Inventories::default();
-    let lister = config.kubernetes.cluster_params().map(|params| {
-        let every = config.kubernetes.every;
-        tokio::spawn(poll::run(params, every, inventories.clone(), metrics.clone()))
-    });
+    let Kubernetes { keep, counts, .. } = config.kubernetes.clone();
+    let inventories = match config.kubernetes.counts_machines() {
+        true => Inventories::watch(&config.kubernetes.cluster_params(), keep, &metrics, &mut watching),
+        false => Inventories::default(),
+    };
 
     let demand = Demand::default();
     let (sink, stats) = sink(&config)?;
     let (stop, stopping) = watch::channel(false);
     let pusher = sink.map(|sink| {
-        let pusher =
-            Pusher::new(config.push_params(), &targets, inventories.clone(), sink, metrics.clone(), demand.clone());
+        let (params, targets, inventories) = (config.push_params(), targets.clone(), inventories.clone());
+        let pusher = Pusher::new(params, targets, inventories, counts.clone(), sink, metrics.clone(), demand.clone());
         tokio::spawn(pusher.run(stopped(stopping.clone())))
     });
     let surface = Surface {
-        targets: Arc::clone(&targets),
+        targets: targets.clone(),
         inventories,
+        counts,
         max_age: config.web.max_age,
         metrics: metrics.clone(),
         stats: stats.clone(),
@@ -78,19 +80,17 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     };
     let serving = axum::serve(listener, server::router(surface)).with_graceful_shutdown(stopped(stopping));
     let server = tokio::spawn(async move { serving.await });
-    info!(%address, targets = targets.len(), "promdog is ready");
-    Ok(Running { address, targets, metrics, stats, stop, server, pusher, lister })
+    info!(%address, targets = config.targets.len(), "promdog is ready");
+    Ok(Running { address, targets, metrics, stats, stop, server, pusher, watching })
 }
 
 impl Running {
     /// Ends it: the last batch is made and sent, requests under way are answered, within ten seconds.
     pub async fn stop(self) -> Drained {
-        let Self { stop, server, pusher, lister, .. } = self;
+        let Self { stop, server, pusher, watching, .. } = self;
         // Nobody may be listening any more, if a task has ended early.
         let _ = stop.send(true);
-        if let Some(lister) = lister {
-            lister.abort();
-        }
+        drop(watching);
         let drained = match pusher {
             None => Drained::default(),
             Some(pusher) => match tokio::time::timeout(GRACE, pusher).await {
@@ -129,32 +129,6 @@ async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
         Some((address, error)) => Err(error).with_context(|| format!("cannot listen on {address}")),
         None => bail!("no address to listen on"),
     }
-}
-
-fn build(target: &config::target::Target, metrics: &Metrics) -> anyhow::Result<Arc<Target>> {
-    let mapping = Arc::new(mappings::load(&target.mappings)?);
-    let name = target.name.clone();
-    let scrape = target.scrape_params(mapping.health().map(|health| health.path.as_str()));
-    let namespace = target.namespace.as_deref().or(mapping.namespace());
-    let health = mapping.health().zip(scrape.health_url.as_ref()).map(|(health, url)| Health {
-        name: namespace.map_or_else(|| health.name.clone(), |namespace| format!("{namespace}.{}", health.name)),
-        tags: target.health_tags(url),
-    });
-    let params = pull::Params {
-        name: name.clone(),
-        mapping,
-        translate: translate::Params {
-            namespace: target.namespace.clone(),
-            tags: target.tags(),
-            limits: target.limits.translate,
-        },
-        first_value: target.first_value,
-        health,
-        host: target.host.clone(),
-        timeout: target.timeout,
-    };
-    let scraper = Scraper::new(scrape).with_context(|| format!("target `{name}`"))?;
-    Ok(Target::new(params, scraper, metrics.clone()))
 }
 
 /// Where batches go; `None` if push is off.

@@ -143,7 +143,14 @@ struct TlsArgs {
 impl TlsArgs {
     fn params(&self) -> tls::ClientParams {
         let Self { ca_file, server_name, insecure_skip_verify } = self.clone();
-        tls::ClientParams { ca_file, cert_file: None, key_file: None, server_name, insecure_skip_verify }
+        tls::ClientParams {
+            ca_file,
+            ca_bundle: None,
+            cert_file: None,
+            key_file: None,
+            server_name,
+            insecure_skip_verify,
+        }
     }
 }
 

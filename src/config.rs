@@ -2,6 +2,7 @@
 //! last to first, as plain values that convert into each room's `Params`. Reads no file itself, and no room imports it.
 
 pub mod datadog;
+pub mod discovery;
 pub mod env;
 pub mod flags;
 pub mod kubernetes;
@@ -16,10 +17,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::datadog::Datadog;
+use crate::config::discovery::Group;
 use crate::config::env::Env;
 use crate::config::flags::Flags;
 use crate::config::kubernetes::Kubernetes;
-use crate::config::target::Target;
 use crate::payload::Limits;
 use crate::push::{self, On};
 use crate::telemetry::Format;
@@ -31,7 +32,7 @@ use crate::yaml::problem::Problems;
 pub struct Config {
     pub web: Web,
     /// At least one, with different names.
-    pub targets: Vec<Target>,
+    pub targets: Vec<Group>,
     pub push: Push,
     pub datadog: Datadog,
     pub kubernetes: Kubernetes,

@@ -19,6 +19,7 @@ pub mod yaml;
 
 // shell
 pub mod app;
+pub mod backoff;
 pub mod cli;
 pub mod cluster;
 pub mod config;
@@ -28,5 +29,6 @@ pub mod pull;
 pub mod push;
 pub mod scrape;
 pub mod server;
+pub mod targets;
 pub mod telemetry;
 pub mod tls;

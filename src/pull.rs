@@ -47,8 +47,8 @@ pub struct Health {
 impl Health {
     fn gauge(&self, value: f64) -> Extra {
         let Self { name, tags } = self.clone();
-        let help = "Whether the health URL answers with a status below 400: 1 or 0.".to_owned();
-        Extra { name, help, unit: None, tags, value }
+        let help = "Whether the health URL answers with a status below 400: 1 or 0.".into();
+        Extra { name: name.into(), help, unit: None, tags, value }
     }
 }
 
@@ -93,6 +93,7 @@ pub struct Target {
     pub params: Params,
     scraper: Scraper,
     metrics: Metrics,
+    /// Whatever process started later has been counted by nobody else.
     watching_since: SystemTime,
     running: Mutex<Option<Running>>,
     state: Mutex<State>,
@@ -109,6 +110,8 @@ struct State {
     failing: bool,
     /// The last good page had lines that were refused, or was cut.
     refusing: bool,
+    /// It is no longer one of the targets: our own metrics do not speak of it.
+    left: bool,
 }
 
 /// Increases taken from a target, with the view that names them.
@@ -118,19 +121,14 @@ pub struct Taken {
 }
 
 impl Target {
+    /// `watching_since`: since when this target would have been pulled, had it been there.
     #[must_use]
-    pub fn new(params: Params, scraper: Scraper, metrics: Metrics) -> Arc<Self> {
+    pub fn new(params: Params, scraper: Scraper, metrics: Metrics, watching_since: SystemTime) -> Arc<Self> {
         let translator = Translator::new(Arc::clone(&params.mapping), params.translate.clone());
         let cursor = Cursor::new(params.first_value);
-        let state = State { translator, cursor, latest: None, last_good: None, failing: false, refusing: false };
-        Arc::new(Self {
-            params,
-            scraper,
-            metrics,
-            watching_since: SystemTime::now(),
-            running: Mutex::new(None),
-            state: Mutex::new(state),
-        })
+        let state =
+            State { translator, cursor, latest: None, last_good: None, failing: false, refusing: false, left: false };
+        Arc::new(Self { params, scraper, metrics, watching_since, running: Mutex::new(None), state: Mutex::new(state) })
     }
 
     /// A pull that is not older than `max_age`: the latest one, a running one, or a new one.
@@ -166,6 +164,12 @@ impl Target {
     /// The pull that is running, if one is.
     pub fn under_way(&self) -> Option<impl Future<Output = Arc<Pulled>> + use<>> {
         lock(&self.running).as_ref().filter(|pull| pull.peek().is_none()).cloned()
+    }
+
+    /// The view of the latest good pull.
+    #[must_use]
+    pub fn last_good(&self) -> Option<Arc<View>> {
+        lock(&self.state).last_good.clone()
     }
 
     async fn run(&self) -> Arc<Pulled> {
@@ -220,7 +224,9 @@ impl Target {
         if advance.process == ProcessChange::Replaced {
             info!(target_name = self.params.name, "the target has restarted; its totals start again from 0");
         }
-        self.metrics.pulled(&self.params.name, &view.ledger, &advance);
+        if !state.left {
+            self.metrics.pulled(&self.params.name, &view.ledger, &advance);
+        }
         state.last_good = Some(Arc::clone(&view));
         Ok(view)
     }
@@ -229,8 +235,10 @@ impl Target {
     fn report(&self, pulled: &Pulled) {
         let took = pulled.finished - pulled.started;
         let failure = pulled.view.as_ref().err();
-        self.metrics.pull_ended(&self.params.name, failure.map_or("ok", |failure| failure.label()), took);
         let mut state = lock(&self.state);
+        if !state.left {
+            self.metrics.pull_ended(&self.params.name, failure.map_or("ok", |failure| failure.label()), took);
+        }
         let was = std::mem::replace(&mut state.failing, failure.is_some());
         match (was, &pulled.view) {
             (false, Err(failure)) => warn!(target_name = self.params.name, error = %failure, "pull failed"),
@@ -249,6 +257,15 @@ impl Target {
             );
         }
         state.refusing = refusing;
+    }
+
+    /// It is no longer one of the targets, or is again. Our own metrics forget it, unless another one has its name.
+    pub fn leave(&self, left: bool, forget: bool) {
+        let mut state = lock(&self.state);
+        state.left = left;
+        if forget {
+            self.metrics.forget(&self.params.name);
+        }
     }
 
     /// Hands over what has grown since the last call, with the view it refers to; `None` before the first good pull.

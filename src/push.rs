@@ -11,11 +11,12 @@ use futures::future::join_all;
 use tokio::sync::Notify;
 use tracing::{error, info};
 
-use crate::cluster::poll::Inventories;
+use crate::cluster::inventories::Inventories;
 use crate::datadog::{Queued, Sender};
 use crate::payload::points::{Frame, Gauges, json_tags, of_extra, of_view};
 use crate::payload::{Body, Limits, json};
-use crate::pull::{Pulled, Taken, Target};
+use crate::pull::{Taken, Target};
+use crate::targets::Targets;
 use crate::telemetry::metrics::Metrics;
 use crate::translate::counts;
 
@@ -64,8 +65,10 @@ impl Demand {
 /// The loop's state.
 pub struct Pusher {
     params: Params,
-    targets: Vec<Member>,
+    targets: Targets,
+    members: Vec<Member>,
     inventories: Inventories,
+    counts: counts::Params,
     sink: Sink,
     metrics: Metrics,
     demand: Demand,
@@ -76,6 +79,8 @@ pub struct Pusher {
 /// A target and what the last batches held of it.
 struct Member {
     target: Arc<Target>,
+    /// It is pulled no more; what it owes is sent, and then it is forgotten.
+    left: bool,
     /// Whether the last grid pull failed, so that the next increases span more than one interval.
     missed: bool,
     /// The second of the last batch that held increases of it.
@@ -96,15 +101,14 @@ impl Pusher {
     #[must_use]
     pub fn new(
         params: Params,
-        targets: &[Arc<Target>],
+        targets: Targets,
         inventories: Inventories,
+        counts: counts::Params,
         sink: Sink,
         metrics: Metrics,
         demand: Demand,
     ) -> Self {
-        let targets =
-            targets.iter().map(|target| Member { target: Arc::clone(target), missed: false, counted: None }).collect();
-        Self { params, targets, inventories, sink, metrics, demand, last: None }
+        Self { params, targets, members: Vec::new(), inventories, counts, sink, metrics, demand, last: None }
     }
 
     /// Pushes until `stop` is ready, then once more, and returns where the last batch went.
@@ -118,50 +122,68 @@ impl Pusher {
                 () = tokio::time::sleep(until(grid)) => tokio::select! {
                     // A target that hangs does not hold up the end.
                     () = &mut stop => break,
-                    pulled = self.pull_all() => self.push(grid, Some(&pulled)),
+                    () = self.pull_all() => self.push(grid),
                 },
-                () = demanded(&self.demand, self.params.on, self.last) => self.push(now_second(), None),
+                () = demanded(&self.demand, self.params.on, self.last) => {
+                    self.meet();
+                    self.push(now_second());
+                }
             }
         }
         // What was pulled since the last batch is not lost with us, nor what is being pulled, unless the target hangs.
-        let under_way = self.targets.iter().filter_map(|member| member.target.under_way());
+        self.meet();
+        let under_way = self.members.iter().filter_map(|member| member.target.under_way());
         let _whatever_came = tokio::time::timeout(LAST_PULLS, join_all(under_way)).await;
         // That may be the last batch's second, which is used.
         let unused = self.last.map_or(0, |(last, _)| last + 1);
-        self.push(now_second().max(unused), None);
+        self.push(now_second().max(unused));
         self.sink
     }
 
-    /// Pulls every target.
-    async fn pull_all(&mut self) -> Vec<Arc<Pulled>> {
-        let pulls = self.targets.iter().map(|member| member.target.pull());
-        let pulled = join_all(pulls).await;
-        for (member, pulled) in self.targets.iter_mut().zip(&pulled) {
+    /// Meets targets that have come. Those that have left stay until what they owe has been taken.
+    fn meet(&mut self) {
+        let now = self.targets.now();
+        for member in &mut self.members {
+            member.left = !now.iter().any(|target| Arc::ptr_eq(target, &member.target));
+        }
+        for target in now.iter() {
+            if !self.members.iter().any(|member| Arc::ptr_eq(target, &member.target)) {
+                let target = Arc::clone(target);
+                self.members.push(Member { target, left: false, missed: false, counted: None });
+            }
+        }
+    }
+
+    /// Pulls every target that is there.
+    async fn pull_all(&mut self) {
+        self.meet();
+        let present = || self.members.iter().filter(|member| !member.left);
+        let pulled = join_all(present().map(|member| member.target.pull())).await;
+        for (member, pulled) in self.members.iter_mut().filter(|member| !member.left).zip(&pulled) {
             let failed = pulled.view.is_err();
             if member.missed && !failed {
                 self.metrics.late();
             }
             member.missed = failed;
         }
-        pulled
     }
 
-    /// Makes one batch. Without `pulled`, of whatever was pulled since the last one.
-    fn push(&mut self, second: i64, pulled: Option<&[Arc<Pulled>]>) {
+    /// Makes one batch of whatever was pulled since the last one.
+    fn push(&mut self, second: i64) {
         if self.last.is_some_and(|(last, _)| second <= last) {
             return;
         }
         let since = self.last.map(|(_, made)| made);
         let (on, every) = (self.params.on, self.params.every);
-        let parts: Vec<Part> = (self.targets.iter_mut().enumerate())
-            .map(|(at, member)| {
+        let parts: Vec<Part> = (self.members.iter_mut())
+            .map(|member| {
                 let taken = member.target.take();
                 let interval = interval(on, every, member.counted, second);
                 if taken.as_ref().is_some_and(|taken| taken.increases.iter().next().is_some()) {
                     member.counted = Some(second);
                 }
-                let pulled = pulled.and_then(|pulled| pulled.get(at)).cloned().or_else(|| member.target.latest());
-                let fresh = pulled.filter(|pulled| since.is_none_or(|since| pulled.finished > since));
+                let fresh = member.target.latest().filter(|_| !member.left);
+                let fresh = fresh.filter(|pulled| since.is_none_or(|since| pulled.finished > since));
                 Part {
                     gauges: if fresh.as_ref().is_some_and(|pulled| pulled.view.is_ok()) {
                         Gauges::Send
@@ -175,6 +197,7 @@ impl Pusher {
                 }
             })
             .collect();
+        self.members.retain(|member| !member.left || member.target.under_way().is_some());
         match self.encode(second, &parts) {
             Ok(bodies) => {
                 self.last = Some((second, Instant::now()));
@@ -201,10 +224,9 @@ impl Pusher {
                 encoder.push(&of_extra(health, &json_tags(&health.tags), frame.host))?;
             }
         }
-        if let Some(inventory) = self.inventories.latest() {
-            for extra in counts::extras(&inventory) {
-                encoder.push(&of_extra(&extra, &json_tags(&extra.tags), None))?;
-            }
+        let exposes = self.targets.expose(counts::PHASE_COUNT);
+        for extra in counts::extras(&self.inventories.latest(), &self.counts, exposes) {
+            encoder.push(&of_extra(&extra, &json_tags(&extra.tags), None))?;
         }
         encoder.finish()
     }

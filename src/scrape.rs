@@ -158,7 +158,7 @@ impl Scraper {
             Err(_) => Err(Error::Timeout { url: error::shown(url), after, stage: progress.stage() }),
         };
         if let Err(Error::Tls { .. }) = result {
-            // The CA file may have been rotated a moment ago: look again on the next fetch.
+            // The CA may have been rotated a moment ago: look again on the next fetch.
             self.clients().recheck();
         }
         result
@@ -168,7 +168,7 @@ impl Scraper {
     async fn get(&self, start: &Url, accept: HeaderValue, progress: &Progress) -> Result<Response, Error> {
         let (client, pinned) = {
             let mut clients = self.clients();
-            (clients.current(), clients.pinned())
+            (clients.current()?, clients.pinned())
         };
         let auth = self.authorization().await?;
         let mut url = start.clone();

@@ -18,11 +18,12 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::trace::TraceLayer;
 
-use crate::cluster::poll::Inventories;
+use crate::cluster::inventories::Inventories;
 use crate::datadog::stats::Stats;
 use crate::exposition::write;
 use crate::pull::{Failure, Pulled, Target};
 use crate::push::Demand;
+use crate::targets::Targets;
 use crate::telemetry::metrics::Metrics;
 use crate::translate::counts;
 use crate::view::{self, Extra, View};
@@ -38,8 +39,9 @@ const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetri
 /// What requests are answered from.
 #[derive(Clone, Debug)]
 pub struct Surface {
-    pub targets: Arc<[Arc<Target>]>,
+    pub targets: Targets,
     pub inventories: Inventories,
+    pub counts: counts::Params,
     /// A view younger than this is answered again.
     pub max_age: Duration,
     pub metrics: Metrics,
@@ -77,26 +79,38 @@ struct Answer {
 
 async fn metrics(State(surface): State<Surface>, Query(selection): Query<Selection>, headers: HeaderMap) -> Response {
     let wanted = selection.target.as_deref();
-    let targets: Vec<&Arc<Target>> =
-        surface.targets.iter().filter(|target| wanted.is_none_or(|name| target.params.name == name)).collect();
+    let targets = match wanted {
+        None => surface.targets.now().to_vec(),
+        Some(name) => surface.targets.named(name),
+    };
     if let (Some(name), true) = (wanted, targets.is_empty()) {
-        let known: Vec<&str> = surface.targets.iter().map(|target| target.params.name.as_str()).collect();
-        let text = format!("no target named `{name}`; there are: {}\n", known.join(", "));
-        return (StatusCode::NOT_FOUND, text).into_response();
+        return nobody(&surface.targets, name);
     }
     let patience = patience(&headers);
-    let answers = join_all(targets.into_iter().map(|target| ask(target, surface.max_age, patience))).await;
+    let answers = join_all(targets.iter().map(|target| ask(target, surface.max_age, patience))).await;
     surface.demand.pulled();
     if let (Some(name), [Answer { view: Err(reason), .. }]) = (wanted, answers.as_slice()) {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("target `{name}` is down: {reason}\n")).into_response();
     }
     let mut extras: Vec<Extra> =
         answers.iter().flat_map(|answer| [Some(up(answer)), answer.health.clone()]).flatten().collect();
-    if let (Some(inventory), None) = (surface.inventories.latest(), wanted) {
-        extras.extend(counts::extras(&inventory));
+    if wanted.is_none() {
+        let exposes = surface.targets.expose(counts::PHASE_COUNT);
+        extras.extend(counts::extras(&surface.inventories.latest(), &surface.counts, exposes));
     }
     let views: Vec<&View> = answers.iter().filter_map(|answer| answer.view.as_deref().ok()).collect();
     ([(header::CONTENT_TYPE, write::CONTENT_TYPE)], view::page(&views, &extras)).into_response()
+}
+
+/// No target has this name: a mistake, or a group in which nobody has been found.
+fn nobody(targets: &Targets, name: &str) -> Response {
+    let known = targets.status();
+    if let Some(status) = known.iter().find(|status| status.name == name) {
+        let problem = status.problem.as_deref().unwrap_or("nobody has been found yet");
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("`{name}` has no targets: {problem}\n")).into_response();
+    }
+    let known: Vec<&str> = known.iter().map(|status| status.name.as_str()).collect();
+    (StatusCode::NOT_FOUND, format!("no target named `{name}`; there are: {}\n", known.join(", "))).into_response()
 }
 
 /// How long the client will wait for its targets; `None`: as long as it takes.
@@ -131,8 +145,8 @@ fn shown(failure: &Failure) -> String {
 
 fn up(answer: &Answer) -> Extra {
     Extra {
-        name: "promdog_target_up".to_owned(),
-        help: "Whether the target answered this pull: 1 or 0.".to_owned(),
+        name: "promdog_target_up".into(),
+        help: "Whether the target answered this pull: 1 or 0.".into(),
         unit: None,
         tags: vec![format!("target:{}", answer.name)],
         value: if answer.view.is_ok() { 1.0 } else { 0.0 },

@@ -14,8 +14,10 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
+use self::bundle::{Bundle, State};
 use self::verify::{AcceptAny, Renamed};
 
+pub mod bundle;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -25,6 +27,8 @@ mod verify;
 pub struct ClientParams {
     /// PEM file with the CAs to trust *instead of* the system's; absent: the system's.
     pub ca_file: Option<PathBuf>,
+    /// CAs that are not in a file, trusted instead of all others. While they are missing nothing can be connected to.
+    pub ca_bundle: Option<Bundle>,
     /// PEM file with our certificate, leaf first. Needs `key_file`.
     pub cert_file: Option<PathBuf>,
     /// PEM file with the private key of `cert_file`.
@@ -55,6 +59,8 @@ pub enum Error {
     NoKey { path: PathBuf },
     #[error("no certificate of CA file {} can be used: {source}", path.display())]
     BadCa { path: PathBuf, source: rustls::Error },
+    #[error("there are no CA certificates to verify the target with: {0}")]
+    MissingBundle(String),
     #[error("no CA certificates on this system; install them (package `ca-certificates`), or give a CA file")]
     NoSystemRoots,
     #[error("a client certificate needs both a certificate file and a key file; the {missing} is missing")]
@@ -83,7 +89,7 @@ pub fn install_provider() {
 /// # Errors
 /// A file that is missing, unreadable or not what it should be; no CA at all.
 pub fn client_config(params: &ClientParams) -> Result<ClientConfig, Error> {
-    let ClientParams { ca_file, cert_file, key_file, server_name, insecure_skip_verify } = params;
+    let ClientParams { ca_file, ca_bundle, cert_file, key_file, server_name, insecure_skip_verify } = params;
     install_provider();
     let provider = CryptoProvider::get_default().ok_or_else(|| Error::Setup("no crypto provider".to_owned()))?;
 
@@ -91,9 +97,10 @@ pub fn client_config(params: &ClientParams) -> Result<ClientConfig, Error> {
     let verifier: Arc<dyn ServerCertVerifier> = if *insecure_skip_verify {
         Arc::new(AcceptAny { provider: Arc::clone(provider) })
     } else {
-        let roots = match ca_file {
-            Some(path) => Arc::new(read_roots(path)?),
-            None => system_roots()?,
+        let roots = match (ca_bundle, ca_file) {
+            (Some(bundle), _) => Arc::new(bundle_roots(bundle)?),
+            (None, Some(path)) => Arc::new(roots_of(path, read_ca_file(path)?)?),
+            (None, None) => system_roots()?,
         };
         let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
             .build()
@@ -140,8 +147,11 @@ pub fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> 
 }
 
 fn read_certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let bytes = read(what, path)?;
-    let certificates = CertificateDer::pem_slice_iter(&bytes)
+    certificates_in(what, path, &read(what, path)?)
+}
+
+fn certificates_in(what: &'static str, path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| Error::Pem { what, path: path.to_owned(), source })?;
     if certificates.is_empty() {
@@ -162,11 +172,11 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Read { what, path: path.to_owned(), source })
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, Error> {
+fn roots_of(path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     let mut refused = None;
     // A bundle may hold a certificate that webpki cannot use beside good ones.
-    for certificate in read_ca_file(path)? {
+    for certificate in certificates {
         if let Err(error) = roots.add(certificate) {
             refused = Some(error);
         }
@@ -174,6 +184,16 @@ fn read_roots(path: &Path) -> Result<RootCertStore, Error> {
     match refused {
         Some(source) if roots.is_empty() => Err(Error::BadCa { path: path.to_owned(), source }),
         _ => Ok(roots),
+    }
+}
+
+fn bundle_roots(bundle: &Bundle) -> Result<RootCertStore, Error> {
+    match bundle.now() {
+        State::Here(pem) => {
+            let name = Path::new("of the cluster");
+            roots_of(name, certificates_in("CA bundle", name, &pem)?)
+        }
+        State::Missing(reason) => Err(Error::MissingBundle(reason.to_string())),
     }
 }
 

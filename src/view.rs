@@ -3,6 +3,7 @@
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -89,12 +90,20 @@ pub struct View {
     pub ledger: Ledger,
 }
 
+impl View {
+    /// Whether an output row has numbers in this pull.
+    #[must_use]
+    pub fn shows(&self, out_row: u32) -> bool {
+        self.catalog.out_rows[out_row as usize].slots.iter().any(|slot| self.output.is_present(*slot as usize))
+    }
+}
+
 /// A gauge that no exposition holds: `can_connect`, the counts of VMs, the proxy's own `promdog_target_up`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extra {
     /// Dotted, as in Datadog.
-    pub name: String,
-    pub help: String,
+    pub name: Cow<'static, str>,
+    pub help: Cow<'static, str>,
     pub unit: Option<String>,
     /// `key:value`, sorted.
     pub tags: Vec<String>,
@@ -115,10 +124,7 @@ pub fn page(views: &[&View], extras: &[Extra]) -> String {
     let mut groups: BTreeMap<String, Group<'_>> = BTreeMap::new();
     for view in views {
         for family in &view.catalog.out_families {
-            let alive = |row: &&u32| {
-                view.catalog.out_rows[**row as usize].slots.iter().any(|slot| view.output.is_present(*slot as usize))
-            };
-            let mut rows = family.rows.iter().filter(alive).map(|row| (*view, *row)).peekable();
+            let mut rows = family.rows.iter().filter(|row| view.shows(**row)).map(|row| (*view, *row)).peekable();
             if rows.peek().is_none() {
                 continue;
             }

@@ -6,9 +6,11 @@ use crate::app::mappings;
 use crate::cli::serve::ConfigArgs;
 use crate::cli::{load_config, out, stdout};
 use crate::config::Config;
+use crate::config::discovery::{Discovery, Pods};
 use crate::config::flags::Flags;
 use crate::config::url::mask_url;
 use crate::scrape::Scraper;
+use crate::targets::{dns, files};
 use crate::yaml::problem::Problems;
 
 /// Check a configuration and its mappings, or mapping files alone; tells every mistake at once. Connects to nothing.
@@ -55,18 +57,19 @@ fn check_mappings(names: &[String]) -> Result<Vec<String>, Problems> {
 fn describe(config: &Config) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut problems = Problems::default();
-    for target in &config.targets {
+    for group in &config.targets {
+        let target = &group.target;
         match mappings::load(&target.mappings) {
             Ok(mapping) => {
                 let scrape = target.scrape_params(mapping.health().map(|health| health.path.as_str()));
-                let health = scrape.health_url.as_ref().map_or_else(|| "no health URL".to_owned(), mask_url);
-                let rules = mapping.rules().count();
-                let url = mask_url(&target.url);
-                lines.push(format!(
-                    "target {}: {url}, {}, {rules} rules, {health}",
-                    target.name,
-                    target.mappings.join(" + ")
-                ));
+                let place = group.discovery.as_ref().map_or_else(|| mask_url(&target.url), describe_discovery);
+                let health = match (&scrape.health_url, &group.discovery) {
+                    (None, _) => "no health URL".to_owned(),
+                    (Some(url), None) => mask_url(url),
+                    (Some(url), Some(_)) => format!("health at {}", url.path()),
+                };
+                let (mappings, rules) = (target.mappings.join(" + "), mapping.rules().count());
+                lines.push(format!("target {}: {place}, {mappings}, {rules} rules, {health}", target.name));
                 crate::tls::install_provider();
                 if let Err(error) = Scraper::new(scrape) {
                     problems.extend(Problems::without_place(&format!("target `{}`", target.name), error.to_string()));
@@ -86,10 +89,21 @@ fn describe(config: &Config) -> anyhow::Result<Vec<String>> {
     if !tags.is_empty() {
         lines.push(format!("push tags: {}", tags.join(" ")));
     }
-    lines.push(match config.kubernetes.cluster_params() {
-        Some(_) => format!("virtual machines: listed every {:?}", config.kubernetes.every),
-        None => "virtual machines: not counted, since no Kubernetes API is given".to_owned(),
+    lines.push(match config.kubernetes.counts_machines() {
+        true => "virtual machines: counted from the Kubernetes API".to_owned(),
+        false => "virtual machines: not counted, since no Kubernetes API is given".to_owned(),
     });
     lines.push("the configuration is right".to_owned());
     Ok(lines)
+}
+
+fn describe_discovery(discovery: &Discovery) -> String {
+    match discovery {
+        Discovery::Pods(Pods { namespace, selector, .. }) => format!("pods {selector} in namespace {namespace}"),
+        Discovery::Dns(dns::Params { name, port, .. }) => format!("addresses of {name}, port {port}"),
+        Discovery::Files(files::Params { paths, .. }) => {
+            let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            format!("targets in {}", paths.join(", "))
+        }
+    }
 }

@@ -1,73 +1,48 @@
-//! The few fields of VMs and VMIs that the inventory needs, out of their JSON. Pure.
+//! The few fields of an object that we need, out of its JSON. Pure.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer};
 
-use crate::inventory::{Inventory, Vm, Vmi};
+use crate::inventory::{Pod, Vm, Vmi};
 
 /// Labels outside of this are not the inventory's business.
 const LABEL_PREFIX: &str = "kubevirt.io/";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Vm,
-    Vmi,
+/// A kind of objects that can be listed and watched.
+pub trait Object: Sized + Send + Sync + 'static {
+    /// The resource's name in URLs and in RBAC rules.
+    const PLURAL: &'static str;
+    /// Of its group and version.
+    const API: &'static str;
+
+    /// # Errors
+    /// A field that we need is missing, or is not what it should be.
+    fn read(json: &str) -> Result<Self, serde_json::Error>;
 }
 
-impl Kind {
-    pub(super) fn plural(self) -> &'static str {
-        match self {
-            Self::Vm => "virtualmachines",
-            Self::Vmi => "virtualmachineinstances",
-        }
-    }
-
-    /// All namespaces.
-    pub(super) fn path(self) -> String {
-        format!("/apis/kubevirt.io/v1/{}", self.plural())
-    }
-}
-
-/// One answer. Its items are not read yet, so that one of them cannot spoil the others.
+/// Where an object is, what can be said of it even where the rest makes no sense.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page<'a> {
-    #[serde(default)]
-    metadata: ListMetadata,
-    #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
+#[serde(rename_all = "camelCase")]
+pub(super) struct Head {
+    pub(super) namespace: Option<String>,
+    pub(super) name: String,
+    pub(super) resource_version: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct ListMetadata {
-    #[serde(rename = "continue")]
-    next: Option<String>,
-}
-
-impl<'a> Page<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
-    }
-
-    /// The token of the next page; `None` on the last.
-    pub(super) fn next(&self) -> Option<&str> {
-        self.metadata.next.as_deref().filter(|next| !next.is_empty())
-    }
-
-    /// Adds the items, and says how many could not be read.
-    pub(super) fn read_into(&self, kind: Kind, inventory: &mut Inventory) -> u64 {
-        let mut skipped = 0;
-        for item in self.items.iter().flatten() {
-            let read = match kind {
-                Kind::Vm => serde_json::from_str::<VmObject>(item.get()).map(|vm| inventory.vms.push(vm.into())),
-                Kind::Vmi => serde_json::from_str::<VmiObject>(item.get()).map(|vmi| inventory.vmis.push(vmi.into())),
-            };
-            if read.is_err() {
-                skipped += 1;
-            }
+impl Head {
+    /// `None` if not even its name can be read.
+    pub(super) fn read(json: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Object {
+            metadata: Head,
         }
-        skipped
+        serde_json::from_str::<Object>(json).ok().map(|object| object.metadata)
+    }
+
+    /// What no two objects of a kind share at a time.
+    pub(super) fn key(&self) -> String {
+        format!("{}/{}", self.namespace.as_deref().unwrap_or_default(), self.name)
     }
 }
 
@@ -76,65 +51,138 @@ struct Metadata {
     namespace: String,
     name: String,
     uid: String,
-    labels: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Deserialize)]
-struct VmObject {
-    metadata: Metadata,
-    #[serde(default)]
-    spec: VmSpec,
-}
-
+/// A virtual machine's own labels do not matter: its template's do.
 #[derive(Default, Deserialize)]
-struct VmSpec {
-    template: Option<Template>,
+struct Labelled {
+    #[serde(default, deserialize_with = "null_is_default")]
+    labels: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-struct Template {
-    metadata: Option<TemplateMetadata>,
-}
+impl Object for Vm {
+    const PLURAL: &'static str = "virtualmachines";
+    const API: &'static str = "/apis/kubevirt.io/v1";
 
-#[derive(Deserialize)]
-struct TemplateMetadata {
-    labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-struct VmiObject {
-    metadata: Metadata,
-    status: Option<VmiStatus>,
-}
-
-#[derive(Deserialize)]
-struct VmiStatus {
-    phase: Option<String>,
-}
-
-impl From<VmObject> for Vm {
-    fn from(vm: VmObject) -> Self {
-        let VmObject { metadata: Metadata { namespace, name, uid, labels: _ }, spec: VmSpec { template } } = vm;
-        let labels = template.and_then(|template| template.metadata).and_then(|metadata| metadata.labels);
-        Self { namespace, name, uid, labels: own_labels(labels) }
+    fn read(json: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Object {
+            metadata: Metadata,
+            #[serde(default, deserialize_with = "null_is_default")]
+            spec: Spec,
+        }
+        #[derive(Default, Deserialize)]
+        struct Spec {
+            #[serde(default, deserialize_with = "null_is_default")]
+            template: Template,
+        }
+        #[derive(Default, Deserialize)]
+        struct Template {
+            #[serde(default, deserialize_with = "null_is_default")]
+            metadata: Labelled,
+        }
+        let Object { metadata: Metadata { namespace, name, uid }, spec } = serde_json::from_str(json)?;
+        Ok(Self { namespace, name, uid, labels: own_labels(spec.template.metadata.labels) })
     }
 }
 
-impl From<VmiObject> for Vmi {
-    fn from(vmi: VmiObject) -> Self {
-        let VmiObject { metadata: Metadata { namespace, name, uid, labels }, status } = vmi;
-        let phase = status.and_then(|status| status.phase).filter(|phase| !phase.is_empty());
-        Self { namespace, name, uid, phase, labels: own_labels(labels) }
+impl Object for Vmi {
+    const PLURAL: &'static str = "virtualmachineinstances";
+    const API: &'static str = "/apis/kubevirt.io/v1";
+
+    fn read(json: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Object {
+            metadata: VmiMetadata,
+            #[serde(default, deserialize_with = "null_is_default")]
+            status: Status,
+        }
+        #[derive(Deserialize)]
+        struct VmiMetadata {
+            namespace: String,
+            name: String,
+            uid: String,
+            #[serde(default, deserialize_with = "null_is_default")]
+            labels: BTreeMap<String, String>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Status {
+            phase: Option<String>,
+            node_name: Option<String>,
+        }
+        let Object { metadata: VmiMetadata { namespace, name, uid, labels }, status } = serde_json::from_str(json)?;
+        let Status { phase, node_name } = status;
+        Ok(Self { namespace, name, uid, phase: given(phase), node: given(node_name), labels: own_labels(labels) })
     }
+}
+
+impl Object for Pod {
+    const PLURAL: &'static str = "pods";
+    const API: &'static str = "/api/v1";
+
+    fn read(json: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Object {
+            metadata: Metadata,
+            #[serde(default, deserialize_with = "null_is_default")]
+            spec: Spec,
+            #[serde(default, deserialize_with = "null_is_default")]
+            status: Status,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Spec {
+            node_name: Option<String>,
+            #[serde(default, deserialize_with = "null_is_default")]
+            containers: Vec<Container>,
+        }
+        #[derive(Deserialize)]
+        struct Container {
+            #[serde(default, deserialize_with = "null_is_default")]
+            ports: Vec<Port>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Port {
+            name: Option<String>,
+            container_port: u16,
+        }
+        #[derive(Default, Deserialize)]
+        struct Status {
+            phase: Option<String>,
+            #[serde(rename = "podIP")]
+            pod_ip: Option<String>,
+        }
+        let Object { metadata: Metadata { namespace, name, uid }, spec, status } = serde_json::from_str(json)?;
+        let ports = spec.containers.into_iter().flat_map(|container| container.ports);
+        Ok(Self {
+            namespace,
+            name,
+            uid,
+            running: status.phase.as_deref() == Some("Running"),
+            ip: given(status.pod_ip),
+            node: given(spec.node_name),
+            ports: ports.filter_map(|port| Some((port.name?, port.container_port))).collect(),
+        })
+    }
+}
+
+/// Absent, `null` and empty are the same to Kubernetes.
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// KubeVirt's own labels, without their prefix, by name.
-fn own_labels(labels: Option<BTreeMap<String, String>>) -> Vec<(String, String)> {
-    labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.strip_prefix(LABEL_PREFIX)?.to_owned(), value)))
-        .collect()
+fn own_labels(labels: BTreeMap<String, String>) -> Vec<(String, String)> {
+    let own = labels.into_iter().filter_map(|(key, value)| Some((key.strip_prefix(LABEL_PREFIX)?.to_owned(), value)));
+    let mut own: Vec<(String, String)> = own.collect();
+    own.shrink_to_fit();
+    own
 }
 
 #[cfg(test)]
@@ -142,45 +190,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vm_needs_no_template_and_a_vmi_no_status() {
-        let text = r#"{"kind":"VirtualMachineList","metadata":{"continue":""},"items":[
-            {"metadata":{"namespace":"a","name":"b","uid":"c"},"spec":{"running":true}},
-            {"metadata":{"namespace":"a","name":"d","uid":"e"},"spec":{"template":{"metadata":{"labels":null}}}},
-            {"metadata":{"namespace":"a","name":"f","uid":"g","labels":{"kubevirt.io/vm":"not these"}},
-             "spec":{"template":{"metadata":{"labels":{"app":"x","kubevirt.io/size":"small","kubevirt.io/domain":"z"}}}}}
-        ]}"#;
-        let page = Page::parse(text).unwrap();
-        let mut inventory = Inventory::default();
-        assert_eq!((page.read_into(Kind::Vm, &mut inventory), page.next()), (0, None));
-        let labels: Vec<usize> = inventory.vms.iter().map(|vm| vm.labels.len()).collect();
-        assert_eq!(labels, [0, 0, 2]);
-        assert_eq!(inventory.vms[2].labels[0], ("domain".to_owned(), "z".to_owned()));
-
-        let text = r#"{"metadata":{"continue":"next"},"items":[
-            {"metadata":{"namespace":"a","name":"b","uid":"c"}},
-            {"metadata":{"namespace":"a","name":"d","uid":"e","labels":{"kubevirt.io/nodeName":"n1"}},
-             "status":{"phase":"Running"}},
-            {"metadata":{"namespace":"a","name":"f","uid":"g"},"status":{"phase":""}}
-        ]}"#;
-        let page = Page::parse(text).unwrap();
-        assert_eq!((page.read_into(Kind::Vmi, &mut inventory), page.next()), (0, Some("next")));
-        let phases: Vec<Option<&str>> = inventory.vmis.iter().map(|vmi| vmi.phase.as_deref()).collect();
-        assert_eq!(phases, [None, Some("Running"), None]);
-        assert_eq!(inventory.vmis[1].labels, [("nodeName".to_owned(), "n1".to_owned())]);
+    fn a_vm_needs_no_template() {
+        let labels = |spec: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"namespace":"a","name":"b","uid":"c","labels":{{"kubevirt.io/vm":"not these"}}}},"spec":{spec}}}"#
+            );
+            Vm::read(&json).unwrap().labels
+        };
+        assert_eq!(labels("null"), []);
+        assert_eq!(labels(r#"{"running":true}"#), []);
+        assert_eq!(labels(r#"{"template":{"metadata":{"labels":null}}}"#), []);
+        assert_eq!(
+            labels(
+                r#"{"template":{"metadata":{"labels":{"app":"x","kubevirt.io/size":"small","kubevirt.io/domain":"z"}}}}"#
+            ),
+            [("domain".to_owned(), "z".to_owned()), ("size".to_owned(), "small".to_owned())]
+        );
     }
 
     #[test]
-    fn one_malformed_item_costs_only_itself() {
-        let text =
-            r#"{"items":[{"metadata":{"name":7}},{"metadata":{"namespace":"a","name":"b","uid":"c"}},"x",null]}"#;
-        let mut inventory = Inventory::default();
-        assert_eq!(Page::parse(text).unwrap().read_into(Kind::Vm, &mut inventory), 3);
-        assert_eq!(inventory.vms.len(), 1);
+    fn a_vmi_needs_no_status() {
+        let of = |rest: &str| {
+            Vmi::read(&format!(r#"{{"metadata":{{"namespace":"a","name":"b","uid":"c"}}{rest}}}"#)).unwrap()
+        };
+        assert_eq!((of("").phase, of("").node), (None, None));
+        assert_eq!(of(r#","status":{"phase":"","nodeName":null}"#).phase, None);
+        let vmi = of(r#","status":{"phase":"Running","nodeName":"n1"}"#);
+        assert_eq!((vmi.phase.as_deref(), vmi.node.as_deref()), (Some("Running"), Some("n1")));
     }
 
     #[test]
-    fn a_list_may_have_null_items() {
-        let page = Page::parse(r#"{"metadata":{},"items":null}"#).unwrap();
-        assert_eq!(page.read_into(Kind::Vm, &mut Inventory::default()), 0);
+    fn a_pod_has_named_ports_of_all_its_containers() {
+        let json = r#"{"metadata":{"namespace":"kubevirt","name":"virt-api-1","uid":"u"},
+            "spec":{"nodeName":"n1","containers":[{"ports":null},{"ports":[{"containerPort":1},{"name":"metrics","containerPort":8443}]}]},
+            "status":{"phase":"Running","podIP":"10.0.0.1"}}"#;
+        let pod = Pod::read(json).unwrap();
+        assert!(pod.running);
+        assert_eq!(pod.ports, [("metrics".to_owned(), 8443)]);
+        assert_eq!((pod.ip.as_deref(), pod.node.as_deref()), (Some("10.0.0.1"), Some("n1")));
+    }
+
+    #[test]
+    fn what_makes_no_sense_may_still_say_where_it_is() {
+        let json = r#"{"metadata":{"namespace":"a","name":"b","uid":7,"resourceVersion":"12"}}"#;
+        assert!(Vm::read(json).is_err());
+        let head = Head::read(json).unwrap();
+        assert_eq!((head.key().as_str(), head.resource_version.as_deref()), ("a/b", Some("12")));
+        for nothing in ["null", "7", r#""x""#, "{}", r#"{"metadata":{"name":7}}"#] {
+            assert!(Head::read(nothing).is_none() && Vm::read(nothing).is_err(), "{nothing}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `kubernetes:`, where virtual machines are counted.
+//! `kubernetes:`, where virtual machines are counted and pods are found.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +6,10 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::cluster::{self, Source};
+use crate::translate::counts::{self, By, Detail};
+
+/// The API server's own clients ask for 5 to 10 minutes; a minute notices a connection that died silently.
+const WATCH: Duration = Duration::from_secs(60);
 
 /// The Kubernetes API.
 #[derive(Clone, Debug)]
@@ -21,10 +25,13 @@ pub struct Kubernetes {
     pub insecure_skip_verify: bool,
     /// `page_size`: objects in one answer. Default 500.
     pub page_size: u32,
-    /// `every`: between two lists. Default 60 s.
-    pub every: Duration,
-    /// `timeout`: of one page. Default 10 s.
+    /// `keep`: how long the counts outlive a lost connection. Default 60 s.
+    pub keep: Duration,
+    /// `timeout`: of one page, and for a watch to begin. Default 10 s.
     pub timeout: Duration,
+    /// `detail`: `object` (the default), `namespace` or `cluster`; `by`: what the last two keep apart, some of `phase`,
+    /// `node`, `size` and `domain`. Default phase and node.
+    pub counts: counts::Params,
     /// Whether this process runs in a pod: `KUBERNETES_SERVICE_HOST` is set.
     pub in_cluster: bool,
 }
@@ -48,23 +55,28 @@ impl Default for Kubernetes {
             ca_file: None,
             insecure_skip_verify: false,
             page_size: 500,
-            every: Duration::from_secs(60),
+            keep: Duration::from_secs(60),
             timeout: Duration::from_secs(10),
+            counts: counts::Params { detail: Detail::Object, by: vec![By::Phase, By::Node] },
             in_cluster: false,
         }
     }
 }
 
 impl Kubernetes {
-    /// What to list; `None` if nothing is.
+    /// Whether virtual machines are counted.
     #[must_use]
-    pub fn cluster_params(&self) -> Option<cluster::Params> {
-        let given = self.kubeconfig.is_some() || self.url.is_some();
+    pub fn counts_machines(&self) -> bool {
         match self.inventory {
-            Inventory::Off => return None,
-            Inventory::Auto if !given && !self.in_cluster => return None,
-            Inventory::Auto | Inventory::On => {}
+            Inventory::On => true,
+            Inventory::Off => false,
+            Inventory::Auto => self.kubeconfig.is_some() || self.url.is_some() || self.in_cluster,
         }
+    }
+
+    /// The API server, whether or not anything is asked of it.
+    #[must_use]
+    pub fn cluster_params(&self) -> cluster::Params {
         let source = match (&self.url, &self.kubeconfig) {
             (Some(url), _) => Source::Url {
                 url: url.clone(),
@@ -75,6 +87,6 @@ impl Kubernetes {
             (None, Some(path)) => Source::Kubeconfig(path.clone()),
             (None, None) => Source::Infer,
         };
-        Some(cluster::Params { source, page_size: self.page_size, timeout: self.timeout })
+        cluster::Params { source, page_size: self.page_size, timeout: self.timeout, watch: WATCH }
     }
 }

@@ -4,24 +4,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::config::datadog::Datadog;
+use crate::config::discovery::{Discovery, Group};
 use crate::config::env::Env;
 use crate::config::flags::{Flags, TargetFlags};
 use crate::config::kubernetes::{Inventory, Kubernetes};
-use crate::config::target::{HealthUrl, Target, TargetLimits};
+use crate::config::target::{HealthUrl, Target};
 use crate::config::url::parse;
 use crate::config::{Config, File, Log, Push, Web, listen_addresses};
 use crate::datadog::{Client, Key, Proxy};
-use crate::delta::FirstValue;
 use crate::push::On;
 use crate::scrape::Auth;
 use crate::telemetry::Format;
-use crate::tls;
+use crate::translate::counts::{By, Detail};
 use crate::yaml::Document;
 use crate::yaml::node::{Fields, Node};
 use crate::yaml::problem::Problems;
+
+mod target;
 
 pub(super) fn load(file: Option<File<'_>>, flags: &Flags, env: &Env) -> Result<Config, Problems> {
     let document = Document::parse(file.map_or("configuration", |file| file.name), file.map_or("", |file| file.text));
@@ -58,7 +59,7 @@ fn read(document: &Document) -> Config {
     let Some(mut fields) = document.root().fields() else { return config };
     section(&mut fields, "web", |fields| web(fields, &mut config.web));
     if let Some(nodes) = fields.optional("targets").and_then(Node::list) {
-        config.targets = nodes.into_iter().filter_map(target).collect();
+        config.targets = nodes.into_iter().filter_map(target::group).collect();
         names_differ(document, &config.targets);
     }
     section(&mut fields, "push", |fields| push(fields, &mut config.push));
@@ -124,111 +125,12 @@ fn strings(node: Node<'_>) -> Vec<String> {
         .collect()
 }
 
-fn tags(node: Node<'_>) -> Vec<(String, String)> {
-    let pair = |node: Node<'_>| {
-        let text = node.string()?;
-        match text.split_once(':') {
-            Some(("host", _)) => {
-                node.refuse("`host` is no tag here", "use the key `host:` of the target");
-                None
-            }
-            Some((key, value)) if !key.is_empty() && !value.is_empty() => Some((key.to_owned(), value.to_owned())),
-            Some(_) | None => {
-                node.refuse("a tag is `key:value`", "");
-                None
-            }
-        }
-    };
-    node.list().unwrap_or_default().into_iter().filter_map(pair).collect()
-}
-
-fn target(node: Node<'_>) -> Option<Target> {
-    let mut fields = node.fields()?;
-    let found = fields.required("url").and_then(url);
-    // The other keys are checked too where there is no URL.
-    let stand_in = Url::parse("http://localhost/metrics").ok()?;
-    let mut target = Target::at(found.clone().unwrap_or(stand_in));
-    set(&mut target.name, fields.optional("name").and_then(Node::string));
-    if let Some(node) = fields.optional("health_url") {
-        let off = node.string().is_some_and(|text| text == "off");
-        set(&mut target.health, if off { Some(HealthUrl::Off) } else { url(node).map(HealthUrl::Url) });
-    }
-    set(&mut target.mappings, fields.optional("mapping").map(strings).filter(|mappings| !mappings.is_empty()));
-    target.namespace = fields.optional("namespace").and_then(Node::string);
-    target.endpoint = fields.optional("endpoint").and_then(Node::string);
-    target.kube_namespace = fields.optional("kube_namespace").and_then(Node::string);
-    target.pod_name = fields.optional("pod_name").and_then(Node::string);
-    set(&mut target.tags, fields.optional("tags").map(tags));
-    target.host = fields.optional("host").and_then(Node::string);
-    set(&mut target.timeout, fields.optional("timeout").and_then(wait));
-    let words = [("prove", FirstValue::Prove), ("always", FirstValue::Always), ("never", FirstValue::Never)];
-    set(&mut target.first_value, fields.optional("first_value").and_then(|node| node.word(&words)));
-    section(&mut fields, "tls", |fields| tls_params(fields, &mut target.tls));
-    section(&mut fields, "limits", |fields| limits(fields, &mut target.limits));
-    authentication(&mut fields, &mut target.auth);
-    if let Some(entries) = fields.optional("headers").and_then(Node::map) {
-        for (key, node) in entries {
-            let name = HeaderName::try_from(key.text()).map_err(|_| key.refuse("no name of a header", "")).ok();
-            let value = node
-                .string()
-                .and_then(|text| HeaderValue::try_from(text).map_err(|_| node.refuse("no value of a header", "")).ok());
-            target.headers.extend(name.zip(value));
-        }
-    }
-    fields.done();
-    found.map(|_| target)
-}
-
-fn tls_params(fields: &mut Fields<'_>, tls: &mut tls::ClientParams) {
-    tls.ca_file = fields.optional("ca_file").and_then(path);
-    tls.cert_file = fields.optional("cert_file").and_then(path);
-    tls.key_file = fields.optional("key_file").and_then(path);
-    tls.server_name = fields.optional("server_name").and_then(Node::string);
-    set(&mut tls.insecure_skip_verify, fields.optional("insecure_skip_verify").and_then(Node::bool));
-    if tls.cert_file.is_some() != tls.key_file.is_some() {
-        fields.node().refuse("`cert_file` and `key_file` belong together", "one of them is missing");
-    }
-}
-
-fn limits(fields: &mut Fields<'_>, limits: &mut TargetLimits) {
-    let TargetLimits { compressed_bytes, decompressed_bytes, translate } = limits;
-    set(compressed_bytes, fields.optional("compressed_bytes").and_then(Node::bytes));
-    set(decompressed_bytes, fields.optional("decompressed_bytes").and_then(Node::bytes));
-    let size = |node: Node<'_>| node.bytes().and_then(|size| usize::try_from(size).ok());
-    set(&mut translate.samples, fields.optional("samples").and_then(size));
-    set(&mut translate.line_bytes, fields.optional("line_bytes").and_then(size));
-    set(&mut translate.labels, fields.optional("labels").and_then(size));
-    set(&mut translate.label_name_bytes, fields.optional("label_name_bytes").and_then(size));
-    set(&mut translate.label_value_bytes, fields.optional("label_value_bytes").and_then(size));
-}
-
-fn authentication(fields: &mut Fields<'_>, auth: &mut Auth) {
-    let bearer = fields.optional("bearer_token_file").and_then(path);
-    let mut basic = None;
-    section(fields, "basic_auth", |fields| {
-        let username = fields.required("username").and_then(Node::string);
-        if let Some(key) = fields.key("password") {
-            key.refuse("no password in this file", "name a `password_file`");
-            let _told = fields.optional("password");
-        } else {
-            let password_file = fields.required("password_file").and_then(path);
-            basic = username.zip(password_file);
-        }
-    });
-    match (basic, bearer) {
-        (Some(_), Some(_)) => fields.node().refuse("`basic_auth` and `bearer_token_file` exclude each other", ""),
-        (Some((username, password_file)), None) => *auth = Auth::Basic { username, password_file },
-        (None, Some(file)) => *auth = Auth::BearerFile(file),
-        (None, None) => {}
-    }
-}
-
-fn names_differ(document: &Document, targets: &[Target]) {
+fn names_differ(document: &Document, targets: &[Group]) {
     for (at, target) in targets.iter().enumerate() {
-        if targets[..at].iter().any(|other| other.name == target.name) {
+        if targets[..at].iter().any(|other| other.target.name == target.target.name) {
             document
                 .start()
-                .refuse(format!("two targets are named `{}`", target.name), "give each a `name:` of its own");
+                .refuse(format!("two targets are named `{}`", target.target.name), "give each a `name:` of its own");
         }
     }
 }
@@ -310,16 +212,29 @@ fn kubernetes(fields: &mut Fields<'_>, kubernetes: &mut Kubernetes) {
         }
         set(&mut kubernetes.page_size, size);
     }
-    set(&mut kubernetes.every, fields.optional("every").and_then(wait));
+    set(&mut kubernetes.keep, fields.optional("keep").and_then(Node::seconds));
     set(&mut kubernetes.timeout, fields.optional("timeout").and_then(wait));
+    let words = [("object", Detail::Object), ("namespace", Detail::Namespace), ("cluster", Detail::Cluster)];
+    set(&mut kubernetes.counts.detail, fields.optional("detail").and_then(|node| node.word(&words)));
+    if let Some(node) = fields.optional("by") {
+        let words = [("phase", By::Phase), ("node", By::Node), ("size", By::Size), ("domain", By::Domain)];
+        kubernetes.counts.by =
+            node.list().unwrap_or_default().into_iter().filter_map(|node| node.word(&words)).collect();
+        if let (Detail::Object, Some(key)) = (kubernetes.counts.detail, fields.key("by")) {
+            key.refuse("`by` means something only with `detail: namespace` or `detail: cluster`", "");
+        }
+    }
     if let (Some(_), Some(_), Some(key)) = (&kubernetes.kubeconfig, &kubernetes.url, fields.key("kubeconfig")) {
         key.refuse("`kubeconfig` and `url` exclude each other", "");
     }
 }
 
 fn resolve(config: &mut Config, folder: &Path) {
-    for target in &mut config.targets {
-        target.resolve(folder);
+    for group in &mut config.targets {
+        group.target.resolve(folder);
+        if let Some(Discovery::Files(files)) = &mut group.discovery {
+            files.paths.iter_mut().for_each(|path| *path = folder.join(&*path));
+        }
     }
     let Kubernetes { kubeconfig, token_file, ca_file, .. } = &mut config.kubernetes;
     for path in [kubeconfig, token_file, ca_file, &mut config.datadog.ca_file].into_iter().flatten() {
@@ -380,7 +295,8 @@ fn command_line(config: &mut Config, flags: &Flags, complain: &mut impl FnMut(&s
     }
     config.push.dry_run |= dry_run;
     if let Some(flags) = target {
-        config.targets = from_flags(flags, complain).into_iter().collect();
+        let target = from_flags(flags, complain);
+        config.targets = target.into_iter().map(|target| Group { target, discovery: None }).collect();
     }
 }
 

@@ -1,4 +1,4 @@
-//! `targets:`, what is pulled.
+//! One target of `targets:`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use crate::config::url::{at_origin, mask_url};
 use crate::delta::FirstValue;
 use crate::scrape::{self, Auth};
+use crate::targets::Found;
 use crate::{tls, translate};
 
 /// One target.
@@ -146,6 +147,20 @@ impl Target {
             max_compressed_bytes: self.limits.compressed_bytes,
             max_decompressed_bytes: self.limits.decompressed_bytes,
         }
+    }
+
+    /// The target at a place that was discovered.
+    #[must_use]
+    pub fn at_found(&self, found: &Found) -> Self {
+        let Found { id: _, name, url, kube_namespace, pod_name, tags, host } = found.clone();
+        let mut target = self.clone();
+        target.name = format!("{}/{name}", self.name);
+        target.url = url;
+        target.kube_namespace = kube_namespace.or(target.kube_namespace);
+        target.pod_name = pod_name.or(target.pod_name);
+        target.host = host.or(target.host);
+        target.tags.extend(tags);
+        target
     }
 
     /// Takes relative paths as relative to a folder.

@@ -1,12 +1,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::discovery::{Discovery, Group, Pods};
 use crate::config::env::Env;
 use crate::config::flags::{Flags, TargetFlags};
 use crate::config::target::HealthUrl;
 use crate::config::url::mask_url;
 use crate::config::{Config, File, listen_addresses};
 use crate::push::On;
+use crate::targets::Found;
+use crate::targets::pods::Port;
 
 const EXAMPLE: &str = include_str!("../../examples/promdog.yaml");
 const COMPOSE: &str = include_str!("../../deploy/compose/promdog.yaml");
@@ -25,7 +28,7 @@ fn of(text: &str) -> Config {
 #[test]
 fn the_least_configuration_has_working_defaults() {
     let config = of("targets: [{ url: https://virt-api:8443/metrics }]");
-    let target = &config.targets[0];
+    let target = &config.targets[0].target;
     assert_eq!((target.name.as_str(), target.mappings.as_slice()), ("virt-api:8443", &["kubevirt_api".to_owned()][..]));
     assert_eq!(
         target.scrape_params(Some("/healthz")).health_url.map(String::from),
@@ -34,7 +37,7 @@ fn the_least_configuration_has_working_defaults() {
     assert_eq!(target.tags(), [("endpoint".to_owned(), "https://virt-api:8443/metrics".to_owned())]);
     assert_eq!((config.push.every, config.web.max_age), (Duration::from_secs(15), Duration::from_secs(5)));
     assert!(config.datadog.sender_params(&config.push).is_none(), "no key, no push");
-    assert!(config.kubernetes.cluster_params().is_none(), "no cluster, no inventory");
+    assert!(!config.kubernetes.counts_machines(), "no cluster, no inventory");
 }
 
 #[test]
@@ -45,8 +48,8 @@ fn the_example_holds_the_defaults_and_every_key_is_in_it_and_in_the_manual() {
     assert_eq!(format!("{:?}", example.web), format!("{:?}", least.web));
     assert_eq!(format!("{:?}", example.datadog), format!("{:?}", least.datadog));
     assert_eq!(format!("{:?}", example.kubernetes), format!("{:?}", least.kubernetes));
-    assert_eq!(format!("{:?}", example.targets[0].limits), format!("{:?}", least.targets[0].limits));
-    let reader = include_str!("read.rs");
+    assert_eq!(format!("{:?}", example.targets[0].target.limits), format!("{:?}", least.targets[0].target.limits));
+    let reader = concat!(include_str!("read.rs"), include_str!("read/target.rs"));
     let keys = ["optional(\"", "required(\"", "&mut fields, \"", "section(fields, \""];
     let keys = keys.iter().flat_map(|start| reader.split(start).skip(1)).filter_map(|rest| rest.split('"').next());
     let keys: Vec<&str> = keys.filter(|key| !matches!(*key, "password" | "api_key")).collect();
@@ -60,8 +63,74 @@ fn the_example_holds_the_defaults_and_every_key_is_in_it_and_in_the_manual() {
 #[test]
 fn the_compose_projects_configuration_is_right() {
     let config = of(COMPOSE);
-    assert_eq!(config.targets[0].pod_name.as_deref(), Some("virt-api-mock-0"));
-    assert!(config.kubernetes.cluster_params().is_some());
+    assert_eq!(config.targets[0].target.pod_name.as_deref(), Some("virt-api-mock-0"));
+    assert!(config.kubernetes.counts_machines());
+}
+
+const CLUSTER: &str = include_str!("../../deploy/kubernetes/base/promdog.yaml");
+
+#[test]
+fn the_clusters_configuration_is_right() {
+    let config = of(CLUSTER);
+    let names: Vec<&str> = config.targets.iter().map(|group| group.target.name.as_str()).collect();
+    assert_eq!(names, ["virt-api", "virt-controller", "virt-handler"]);
+    assert!(config.kubernetes.counts_machines());
+}
+
+#[test]
+fn pods_of_kubevirt_need_a_selector_and_nothing_else() {
+    let config = of("targets: [{ kubernetes: { selector: kubevirt.io=virt-handler } }]");
+    let Group { target, discovery: Some(Discovery::Pods(pods)) } = &config.targets[0] else { panic!("{config:?}") };
+    assert_eq!(target.name, "virt-handler");
+    assert_eq!(target.tls.server_name.as_deref(), Some("virt-handler.kubevirt.svc"));
+    let Pods { namespace, pull, ca, .. } = pods;
+    assert_eq!((namespace.as_str(), &pull.port, pull.scheme.as_str()), ("kubevirt", &Port::Number(8443), "https"));
+    assert_eq!(ca.as_ref().map(|ca| (ca.name.as_str(), ca.key.as_str())), Some(("kubevirt-ca", "ca-bundle")));
+
+    let of_pods = |rest: &str| {
+        let config = of(&format!("targets: [{{ kubernetes: {{ selector: a=b, namespace: x, {rest} }} }}]"));
+        match config.targets.into_iter().next() {
+            Some(Group { target, discovery: Some(Discovery::Pods(pods)) }) => (target, pods),
+            group => panic!("{group:?}"),
+        }
+    };
+    let (target, pods) = of_pods("port: web, scheme: http");
+    assert_eq!((target.name.as_str(), &target.tls.server_name, &pods.ca), ("a=b", &None, &None));
+    assert_eq!(pods.pull.port, Port::Name("web".to_owned()));
+    let (target, pods) = of_pods("server_name: s.svc } , tls: { insecure_skip_verify: true");
+    assert_eq!((target.tls.server_name.as_deref(), pods.ca), (Some("s.svc"), None), "who trusts blindly needs no CA");
+}
+
+#[test]
+fn a_target_that_was_found_is_named_after_its_group() {
+    let config = of("targets: [{ name: g, kubernetes: { selector: a=b }, tags: ['team:x'], host: h }]");
+    let found = Found {
+        id: "u".to_owned(),
+        name: "pod-1".to_owned(),
+        url: "https://10.0.0.1:8443/metrics".parse().expect("a URL"),
+        kube_namespace: Some("kubevirt".to_owned()),
+        pod_name: Some("pod-1".to_owned()),
+        tags: vec![("kube_node".to_owned(), "n1".to_owned())],
+        host: None,
+    };
+    let target = config.targets[0].target.at_found(&found);
+    assert_eq!((target.name.as_str(), target.host.as_deref()), ("g/pod-1", Some("h")));
+    let tags: Vec<String> = target.tags().iter().map(|(key, value)| format!("{key}:{value}")).collect();
+    assert_eq!(
+        tags,
+        [
+            "endpoint:https://10.0.0.1:8443/metrics",
+            "kube_namespace:kubevirt",
+            "pod_name:pod-1",
+            "team:x",
+            "kube_node:n1"
+        ]
+    );
+    let config = of("targets: [{ files: { paths: [a.json, '/b/*.yaml'] } }, { dns: { name: h, scheme: https } }]");
+    let Some(Discovery::Files(files)) = &config.targets[0].discovery else { panic!("{config:?}") };
+    assert_eq!(files.paths, [Path::new("/etc/promdog/a.json"), Path::new("/b/*.yaml")]);
+    let Group { target, discovery: Some(Discovery::Dns(dns)) } = &config.targets[1] else { panic!("{config:?}") };
+    assert_eq!((dns.port, target.tls.server_name.as_deref(), target.name.as_str()), (443, Some("h"), "h"));
 }
 
 #[test]
@@ -70,10 +139,13 @@ fn every_mistake_is_told_at_once() {
 targets:
   - { url: https://user:secret@h/metrics, nmae: x }
   - { url: http://h/metrics, tls: { cert_file: a }, tags: [bare, 'host:x'], timeout: 0 }
+  - { name: none }
+  - { url: http://h/metrics, dns: { name: h, port: 70000 } }
+  - { kubernetes: { namespace: K_8, selectr: a=b }, health_url: http://h/healthz }
   - { url: http://h/metrics, basic_auth: { username: u, password: p }, first_value: allways }
 push: { every: 0, min_spacing: 2s }
 datadog: { api_key: abcdef, site: https://datadoghq.eu }
-kubernetes: { kubeconfig: a, url: http://h, page_size: 0 }
+kubernetes: { kubeconfig: a, url: http://h, page_size: 0, by: [size, phases] }
 webb: {}
 ";
     let problems = load(text, &[], &Flags::default()).expect_err("all of it is wrong");
@@ -94,6 +166,14 @@ webb: {}
         "`kubeconfig` and `url` exclude each other",
         "a page holds from 1 to 10000 objects",
         "unknown key `webb`",
+        "nothing says what to pull",
+        "one of these keys is enough",
+        "a port is from 0 to 65535",
+        "no name of a namespace",
+        "did you mean `selector`?",
+        "one URL is not the health of many",
+        "`by` means something only with",
+        "did you mean `phase`?",
         "did you mean `web`?",
         "two targets are named `h:80`",
     ] {
@@ -147,7 +227,7 @@ fn a_target_of_the_command_line_replaces_those_of_the_file() {
     let flags = Flags { target: Some(target), listen_address: Some("127.0.0.1:0".to_owned()), ..Flags::default() };
     let config = load("targets: [{ url: http://h/metrics }]", &[], &flags).expect("right");
     assert_eq!(config.targets.len(), 1);
-    assert_eq!((config.targets[0].url.port(), &config.targets[0].health), (Some(8443), &HealthUrl::Off));
+    assert_eq!((config.targets[0].target.url.port(), &config.targets[0].target.health), (Some(8443), &HealthUrl::Off));
     assert_eq!(config.web.listen, ["127.0.0.1:0".parse().expect("an address")]);
 }
 
@@ -156,7 +236,7 @@ fn files_are_relative_to_the_configuration() {
     let config = of(
         "targets: [{ url: http://h/metrics, mapping: [kubevirt_api, mine.yaml], tls: { ca_file: ca.pem } }]\npush: { on: pull, min_spacing: 2s }",
     );
-    let target = &config.targets[0];
+    let target = &config.targets[0].target;
     assert_eq!(target.mappings, ["kubevirt_api", "/etc/promdog/mine.yaml"]);
     assert_eq!(target.tls.ca_file.as_deref(), Some(Path::new("/etc/promdog/ca.pem")));
     assert_eq!(config.push.on, On::Pull { min_spacing: Duration::from_secs(2) });

@@ -1,6 +1,5 @@
 //! The task of one endpoint: takes bodies in, sends them one at a time, and waits when it should.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,10 +11,11 @@ use super::answer::Answer;
 use super::key::ReadKey;
 use super::log::Log;
 use super::queue::Queue;
-use super::retry::{self, Backoff, Verdict};
+use super::retry::{self, Verdict};
 use super::stats::{RequestClass, State, Stats};
 use super::transport::Transport;
 use super::{Drained, Params, Queued, split};
+use crate::backoff::{Backoff, random};
 use crate::time::UnixMillis;
 
 /// The waits; tests shorten them.
@@ -340,10 +340,4 @@ fn said(code: u16, text: &str) -> String {
 fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// In `[0, 1)`: the standard library's hash keys are random, and jitter needs no more.
-fn random() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 11;
-    bits as f64 / (1_u64 << 53) as f64
 }

@@ -1,7 +1,7 @@
-//! The HTTP client of one target: made of certificate files, and remade when they change.
+//! The HTTP client of one target: made of certificates, and remade when they change.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 
 use super::error::Error;
 use crate::tls;
+use crate::tls::bundle::{Bundle, State};
 
 const USER_AGENT: &str = concat!("promdog/", env!("CARGO_PKG_VERSION"));
 /// How often the certificate files are looked at.
@@ -22,17 +23,19 @@ const CHECK_EVERY: Duration = Duration::from_secs(3);
 pub(super) struct Clients {
     tls: tls::ClientParams,
     pinned: Arc<Pinned>,
-    client: Client,
-    stamps: Vec<Stamp>,
-    /// `None`: look at the files at the next opportunity.
+    /// `None` while the CA bundle is missing.
+    client: Option<Client>,
+    /// What the client was made of.
+    stamps: Stamps,
+    /// `None`: look at them at the next opportunity.
     checked: Option<Instant>,
 }
 
 impl Clients {
     pub(super) fn new(tls: tls::ClientParams, pinned: Pinned) -> Result<Self, Error> {
         let pinned = Arc::new(pinned);
-        let stamps = tls.files().map(Stamp::of).collect();
-        let client = build(&tls, &pinned)?;
+        let stamps = Stamps::of(&tls);
+        let client = if stamps.missing() { None } else { Some(build(&tls, &pinned)?) };
         Ok(Self { tls, pinned, client, stamps, checked: Some(Instant::now()) })
     }
 
@@ -40,27 +43,39 @@ impl Clients {
         Arc::clone(&self.pinned)
     }
 
-    /// The client for the files as they are now. Files that became unusable leave the old one in place: a rotation seen
-    /// half-way must not cost the target.
-    pub(super) fn current(&mut self) -> Client {
-        if self.checked.is_none_or(|checked| checked.elapsed() >= CHECK_EVERY) {
-            self.checked = Some(Instant::now());
-            let stamps: Vec<Stamp> = self.tls.files().map(Stamp::of).collect();
-            if stamps != self.stamps {
-                self.stamps = stamps;
-                match build(&self.tls, &self.pinned) {
-                    Ok(client) => self.client = client,
-                    Err(error) => {
-                        tracing::warn!(%error, "changed certificate files cannot be used; keeping the old ones")
-                    }
-                }
-            }
+    /// The client for the certificates as they are now. Those that became unusable leave the old client in place: a
+    /// rotation seen half-way must not cost the target.
+    pub(super) fn current(&mut self) -> Result<Client, Error> {
+        let due = self.checked.is_none_or(|checked| checked.elapsed() >= CHECK_EVERY);
+        if let (Some(client), false) = (&self.client, due) {
+            return Ok(client.clone());
         }
-        self.client.clone()
+        self.checked = Some(Instant::now());
+        let stamps = Stamps::of(&self.tls);
+        let changed = stamps != self.stamps;
+        self.stamps = stamps;
+        if let (Some(client), false) = (&self.client, changed) {
+            return Ok(client.clone());
+        }
+        match (build(&self.tls, &self.pinned), &self.client) {
+            (Ok(client), _) => {
+                self.client = Some(client.clone());
+                Ok(client)
+            }
+            (Err(error), Some(old)) => {
+                tracing::warn!(%error, "changed certificates cannot be used; keeping the old ones");
+                Ok(old.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 
+    /// A certificate was refused: what we trust may have changed a moment ago.
     pub(super) fn recheck(&mut self) {
         self.checked = None;
+        if let Some(bundle) = &self.tls.ca_bundle {
+            bundle.want();
+        }
     }
 }
 
@@ -79,17 +94,25 @@ fn build(tls: &tls::ClientParams, pinned: &Arc<Pinned>) -> Result<Client, Error>
     builder.build().map_err(|error| Error::Setup(super::error::root_cause(&error)))
 }
 
-/// Identifies a file's content well enough to see that it changed (through symbolic links, as mounted volumes swap them).
+/// Identifies the certificates well enough to see that they changed.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    path: PathBuf,
-    seen: Option<(SystemTime, u64)>,
+struct Stamps {
+    /// Time and size (through symbolic links, as mounted volumes swap them); absent where there is no file.
+    files: Vec<Option<(SystemTime, u64)>>,
+    bundle: Option<State>,
 }
 
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        let seen = std::fs::metadata(path).ok().and_then(|meta| Some((meta.modified().ok()?, meta.len())));
-        Self { path: path.to_owned(), seen }
+impl Stamps {
+    fn of(tls: &tls::ClientParams) -> Self {
+        let seen = |path: &Path| {
+            let meta = std::fs::metadata(path).ok()?;
+            Some((meta.modified().ok()?, meta.len()))
+        };
+        Self { files: tls.files().map(seen).collect(), bundle: tls.ca_bundle.as_ref().map(Bundle::now) }
+    }
+
+    fn missing(&self) -> bool {
+        matches!(self.bundle, Some(State::Missing(_)))
     }
 }
 

@@ -4,12 +4,18 @@ use std::fmt::Write;
 
 use crate::pull::Target;
 use crate::server::Surface;
+use crate::targets::Status;
 
 pub(super) fn page(surface: &Surface) -> String {
     let mut rows = String::new();
-    for target in surface.targets.iter() {
+    for target in surface.targets.now().iter() {
         let (name, state) = (escaped(&target.params.name), escaped(&state(target)));
         let _ = write!(rows, "<tr><td><a href=\"metrics?target={name}\">{name}</a></td><td>{state}</td></tr>");
+    }
+    for Status { name, targets, problem, .. } in surface.targets.status().iter().filter(|status| status.discovered) {
+        let problem = problem.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default();
+        let state = escaped(&format!("{targets} targets discovered{problem}"));
+        let _ = write!(rows, "<tr><td>{}</td><td>{state}</td></tr>", escaped(name));
     }
     let push = match &surface.stats {
         None => "Nothing is pushed.".to_owned(),

@@ -1,5 +1,6 @@
 //! Our own metric families, served under `/internal/metrics`: what pulls and pushes did.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,8 +40,19 @@ struct OfFate {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfResult {
+struct OfWatch {
+    watch: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultOfWatch {
+    watch: String,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfGroup {
+    group: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,12 +72,19 @@ pub struct Metrics {
     samples: Family<FateOfTarget, Counter>,
     refused_lines: Family<OfTarget, Counter>,
     pulls: Family<ResultOfTarget, Counter>,
+    /// How pulls have ended so far.
+    results: Arc<Mutex<BTreeSet<&'static str>>>,
     pull_seconds: Family<OfTarget, Counter<f64, std::sync::atomic::AtomicU64>>,
     target_up: Family<OfTarget, Gauge>,
     resets: Family<OfTarget, Counter>,
     baselines: Family<OfTarget, Counter>,
     late: Counter,
-    lists: Family<OfResult, Counter>,
+    discovered: Family<OfGroup, Gauge>,
+    lists: Family<ResultOfWatch, Counter>,
+    changes: Family<OfWatch, Counter>,
+    watch_up: Family<OfWatch, Gauge>,
+    objects: Family<OfWatch, Gauge>,
+    unreadable: Family<OfWatch, Gauge>,
     points: Family<OfFate, Gauge>,
     pending_bytes: Gauge,
     requests: Family<OfClass, Gauge>,
@@ -96,8 +115,16 @@ impl Default for Metrics {
         let late: Counter =
             family!("late_pushes", "Pushes that carry more than one interval, because pulls were missed");
         let points: Family<OfFate, Gauge> = family!("points", "Points by what became of them, since the start");
-        let lists: Family<OfResult, Counter> =
-            family!("inventory_lists", "Lists of the Kubernetes API, by how they ended");
+        let discovered: Family<OfGroup, Gauge> = family!("discovered_targets", "Targets that a discovery finds");
+        let lists: Family<ResultOfWatch, Counter> =
+            family!("kubernetes_lists", "Lists of the Kubernetes API, by how they ended");
+        let changes: Family<OfWatch, Counter> =
+            family!("kubernetes_changes", "Changes of objects that the Kubernetes API has told");
+        let watch_up: Family<OfWatch, Gauge> =
+            family!("kubernetes_watch_up", "Whether the Kubernetes API answers as it should: 1 or 0");
+        let objects: Family<OfWatch, Gauge> = family!("kubernetes_objects", "Objects that are known");
+        let unreadable: Family<OfWatch, Gauge> =
+            family!("kubernetes_unreadable_objects", "Objects that are there and cannot be read");
         let pending_bytes: Gauge = family!("pending_bytes", "Compressed bytes that wait to be sent");
         let requests: Family<OfClass, Gauge> = family!("requests", "Requests to Datadog by outcome, since the start");
         let endpoint_state: Family<OfState, Gauge> =
@@ -107,12 +134,18 @@ impl Default for Metrics {
             samples,
             refused_lines,
             pulls,
+            results: Arc::default(),
             pull_seconds,
             target_up,
             resets,
             baselines,
             late,
+            discovered,
             lists,
+            changes,
+            watch_up,
+            objects,
+            unreadable,
             points,
             pending_bytes,
             requests,
@@ -138,6 +171,7 @@ impl Metrics {
     /// Counts a pull; `result` is `ok` or the failure's label.
     pub fn pull_ended(&self, target: &str, result: &'static str, took: Duration) {
         let labels = OfTarget { target: target.to_owned() };
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).insert(result);
         self.pulls.get_or_create(&ResultOfTarget { target: target.to_owned(), result }).inc();
         self.pull_seconds.get_or_create(&labels).inc_by(took.as_secs_f64());
         self.target_up.get_or_create(&labels).set(i64::from(result == "ok"));
@@ -148,9 +182,47 @@ impl Metrics {
         self.late.inc();
     }
 
-    /// Counts a list of the Kubernetes API.
-    pub fn listed(&self, good: bool) {
-        self.lists.get_or_create(&OfResult { result: if good { "ok" } else { "failed" } }).inc();
+    /// Forgets a target that has left.
+    pub fn forget(&self, target: &str) {
+        let labels = OfTarget { target: target.to_owned() };
+        for family in [&self.refused_lines, &self.resets, &self.baselines] {
+            family.remove(&labels);
+        }
+        self.pull_seconds.remove(&labels);
+        self.target_up.remove(&labels);
+        for fate in Fate::ALL {
+            self.samples.remove(&FateOfTarget { target: target.to_owned(), fate: fate.label() });
+        }
+        for result in self.results.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            self.pulls.remove(&ResultOfTarget { target: target.to_owned(), result });
+        }
+    }
+
+    /// Shows how many targets a discovery finds.
+    pub fn discovered(&self, group: &str, targets: usize) {
+        self.discovered.get_or_create(&OfGroup { group: group.to_owned() }).set(signed(targets as u64));
+    }
+
+    /// Counts a list of the Kubernetes API; `result` is `ok` or the error's label.
+    pub fn kubernetes_list(&self, watch: &str, result: &'static str) {
+        self.lists.get_or_create(&ResultOfWatch { watch: watch.to_owned(), result }).inc();
+    }
+
+    /// Counts changes that the Kubernetes API told.
+    pub fn kubernetes_changes(&self, watch: &str, changes: u64) {
+        self.changes.get_or_create(&OfWatch { watch: watch.to_owned() }).inc_by(changes);
+    }
+
+    /// Shows whether the Kubernetes API answers.
+    pub fn kubernetes_up(&self, watch: &str, up: bool) {
+        self.watch_up.get_or_create(&OfWatch { watch: watch.to_owned() }).set(i64::from(up));
+    }
+
+    /// Shows what is known of the objects of a kind.
+    pub fn kubernetes_objects(&self, watch: &str, objects: u64, unreadable: u64) {
+        let labels = OfWatch { watch: watch.to_owned() };
+        self.objects.get_or_create(&labels).set(signed(objects));
+        self.unreadable.get_or_create(&labels).set(signed(unreadable));
     }
 
     /// Shows what has become of points so far.

@@ -75,7 +75,7 @@ async fn a_bad_line_costs_itself_only() {
         let (_, internal) = get(&running, "/internal/metrics").await;
         assert!(internal.contains("promdog_refused_lines_total{target=\"bad\"} 1\n"), "{fault}:\n{internal}");
         let latest =
-            running.targets.iter().find(|target| target.params.name == "bad").and_then(|target| target.latest());
+            running.targets.now().iter().find(|target| target.params.name == "bad").and_then(|target| target.latest());
         let view = latest.and_then(|pulled| pulled.view.clone().ok()).expect("it was read");
         let told = promdog::translate::describe_refusals(&view.ledger);
         assert!(told.starts_with("line ") && told.contains(refused), "{told}");

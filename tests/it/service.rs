@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use promdog::mock::intake::judge::Received;
-use promdog::mock::kubernetes::{self, Kubernetes};
+use promdog::mock::kubernetes::{self, Cut, Kubernetes};
 use promdog::mock::serve::{Setup, Tls};
 use promdog::mock::virt_api::simulation::Version;
 use promdog::mock::virt_api::{self, VirtApi};
@@ -92,7 +92,7 @@ async fn the_contract_of(version: Version) {
     // By address, verified against a name, as a pod is.
     let configuration = format!(
         "targets:\n  - {{ url: '{}', kube_namespace: kubevirt, pod_name: p, tls: {{ ca_file: {}, server_name: virt-api.kubevirt.svc }} }}\n\
-         push: {{ every: 1s }}\nkubernetes: {{ url: '{}', every: 1s }}\n",
+         push: {{ every: 1s }}\nkubernetes: {{ url: '{}' }}\n",
         mock.running.url("/metrics"),
         ca.display(),
         cluster.running.url("")
@@ -354,25 +354,23 @@ async fn a_refused_key_is_told_and_the_page_goes_on() {
 }
 
 #[tokio::test]
-async fn an_inventory_that_cannot_be_listed_is_absent_and_not_old() {
+async fn an_inventory_that_is_not_known_is_absent_and_not_old() {
     let mock = virt_api().await;
     let cluster = Kubernetes::start(kubernetes::Params::default()).await.expect("a free port");
     let configuration =
-        format!("{}kubernetes: {{ url: '{}', every: 1s }}\n", one_target(&mock, ""), cluster.running.url(""));
+        format!("{}kubernetes: {{ url: '{}', keep: 0s }}\n", one_target(&mock, ""), cluster.running.url(""));
     let running = promdog(&configuration, None).await;
     let page = get_until(&running, "/metrics", "kubevirt_api_vm_count").await;
     assert_eq!((lines(&page, "kubevirt_api_vm_count").len(), lines(&page, "kubevirt_api_vmi_count").len()), (12, 8));
     cluster.running.faults.set(vec!["status=403".parse().expect("a fault")]);
-    get_until(&running, "/internal/metrics", "promdog_inventory_lists_total{result=\"failed\"}").await;
+    cluster.cut_watches(Cut::BetweenEvents);
+    get_until(&running, "/internal/metrics", "promdog_kubernetes_watch_up{watch=\"virtualmachines\"} 0").await;
     let (_, page) = get(&running, "/metrics").await;
     assert_eq!(lines(&page, "kubevirt_api_vm_count").len(), 0);
     assert_eq!(lines(&page, "promdog_target_up"), [r#"promdog_target_up{target="t"} 1"#]);
     cluster.running.faults.set(Vec::new());
     cluster.set(Vec::new(), Vec::new());
-    assert_eq!(
-        lines(&get_until(&running, "/metrics", "kubevirt_api_vm_count").await, "kubevirt_api_vm_count"),
-        ["kubevirt_api_vm_count 0"]
-    );
+    get_until(&running, "/metrics", "\nkubevirt_api_vm_count 0\n").await;
     running.stop().await;
 }
 

@@ -25,19 +25,21 @@ const CORE: [(&str, &[&str]); 13] = [
 ];
 
 /// The shell, and what each room may name of the shell. All of it may name the core.
-const SHELL: [(&str, &[&str]); 14] = [
+const SHELL: [(&str, &[&str]); 16] = [
+    ("backoff", &[]),
     ("telemetry", &["datadog"]),
     ("tls", &[]),
     ("scrape", &["tls"]),
-    ("cluster", &["telemetry", "tls"]),
-    ("datadog", &["tls"]),
+    ("cluster", &["backoff", "telemetry", "tls"]),
+    ("datadog", &["backoff", "tls"]),
     ("pull", &["scrape", "telemetry"]),
-    ("push", &["cluster", "datadog", "pull", "telemetry"]),
-    ("server", &["cluster", "datadog", "pull", "push", "telemetry"]),
-    ("config", &["cluster", "datadog", "push", "scrape", "telemetry", "tls"]),
+    ("targets", &["cluster", "pull", "scrape", "telemetry", "tls"]),
+    ("push", &["cluster", "datadog", "pull", "targets", "telemetry"]),
+    ("server", &["cluster", "datadog", "pull", "push", "targets", "telemetry"]),
+    ("config", &["cluster", "datadog", "push", "scrape", "targets", "telemetry", "tls"]),
     ("mock", &["tls"]),
-    ("app", &["cluster", "config", "datadog", "pull", "push", "scrape", "server", "telemetry", "tls"]),
-    ("cli", &["app", "config", "mock", "scrape", "telemetry", "tls", "datadog"]),
+    ("app", &["cluster", "config", "datadog", "pull", "push", "scrape", "server", "targets", "telemetry", "tls"]),
+    ("cli", &["app", "config", "mock", "scrape", "targets", "telemetry", "tls", "datadog"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -118,18 +120,18 @@ fn named_rooms(code: &str) -> Vec<String> {
             let mut start = true;
             let mut word = String::new();
             for char in group.chars() {
+                if depth == 0 && start && (char.is_alphanumeric() || char == '_') {
+                    word.push(char);
+                } else if !word.is_empty() {
+                    rooms.push(std::mem::take(&mut word));
+                    start = false;
+                }
                 match char {
                     '{' => depth += 1,
                     '}' if depth == 0 => break,
                     '}' => depth -= 1,
                     ',' if depth == 0 => start = true,
                     _ => {}
-                }
-                if depth == 0 && start && (char.is_alphanumeric() || char == '_') {
-                    word.push(char);
-                } else if !word.is_empty() {
-                    rooms.push(std::mem::take(&mut word));
-                    start = false;
                 }
             }
             rooms.extend((!word.is_empty()).then_some(word));

@@ -76,8 +76,13 @@ fn latest(points: &[Received], name: &str) -> Option<(&'static str, f64)> {
 /// By Datadog name: the family it came from, and the running total of all its series at the last pull.
 fn sources(demo: &Demo) -> BTreeMap<String, (String, Option<f64>)> {
     let mut sources = BTreeMap::new();
-    let Some(view) =
-        demo.promdog.targets.first().and_then(|target| target.latest()).and_then(|pulled| pulled.view.clone().ok())
+    let Some(view) = demo
+        .promdog
+        .targets
+        .now()
+        .first()
+        .and_then(|target| target.latest())
+        .and_then(|pulled| pulled.view.clone().ok())
     else {
         return sources;
     };
