@@ -13,7 +13,7 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::exposition::family::FamilyType;
 use crate::mapping::labels::LabelRules;
@@ -86,6 +86,15 @@ pub struct Health {
     pub name: String,
 }
 
+/// A version of the target's software, and families that tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// As its author calls it, such as `KubeVirt 1.3 or later`.
+    pub name: String,
+    /// Families that no other version has, unless it stands later.
+    pub families: Vec<String>,
+}
+
 /// What [`Mapping::find`] has found.
 #[derive(Clone, Debug)]
 pub enum Find<'m> {
@@ -118,6 +127,7 @@ pub struct Mapping {
     patterns: Vec<(Matcher, RuleId, usize)>,
     exclude: HashMap<String, ()>,
     exclude_patterns: Vec<Matcher>,
+    versions: Vec<Version>,
 }
 
 impl Mapping {
@@ -150,6 +160,19 @@ impl Mapping {
 
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
+    }
+
+    /// Whether a name leads to this rule: a later file may have replaced all of them.
+    #[must_use]
+    pub fn is_reachable(&self, id: RuleId) -> bool {
+        self.exact.values().any(|(found, _)| *found == id) || self.patterns.iter().any(|(_, found, _)| *found == id)
+    }
+
+    /// The version that these families tell: of those of which one is there, the last.
+    #[must_use]
+    pub fn version(&self, families: &HashSet<&str>) -> Option<&Version> {
+        let there = |name: &String| families.contains(name.as_str()) || families.contains(toggled(name).as_str());
+        self.versions.iter().rev().find(|version| version.families.iter().any(there))
     }
 
     /// Looks a family up: an exact exclusion, then an exact name, then excluding patterns, then patterns in the order of

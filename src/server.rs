@@ -26,6 +26,7 @@ use crate::push::Demand;
 use crate::targets::Targets;
 use crate::telemetry::metrics::Metrics;
 use crate::translate::counts;
+use crate::translate::missing::missing;
 use crate::view::{self, Extra, View};
 
 /// Prometheus says how long it will wait.
@@ -156,6 +157,12 @@ fn up(answer: &Answer) -> Extra {
 async fn internal(State(surface): State<Surface>) -> Response {
     if let Some(stats) = &surface.stats {
         surface.metrics.sender(&stats.snapshot());
+    }
+    for target in surface.targets.now().iter() {
+        if let Some(view) = target.last_good() {
+            let missing = missing(&view, &target.params.mapping);
+            surface.metrics.unmatched(&target.params.name, missing.rules.len());
+        }
     }
     ([(header::CONTENT_TYPE, OPENMETRICS)], surface.metrics.page()).into_response()
 }

@@ -8,6 +8,7 @@
 
 pub mod counts;
 mod identity;
+pub mod missing;
 pub mod names;
 mod place;
 mod route;

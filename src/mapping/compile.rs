@@ -91,9 +91,12 @@ fn assemble(files: Vec<File<'_>>, sources: &[Source]) -> Mapping {
     for file in &files {
         mapping.labels = mapping.labels.overlaid(&file.labels);
     }
-    for (File { namespace, health, epoch, rules, labels: _, exclude }, source) in files.into_iter().zip(sources) {
+    for (File { namespace, health, epoch, rules, labels: _, exclude, versions }, source) in
+        files.into_iter().zip(sources)
+    {
         mapping.namespace = mapping.namespace.or(namespace.map(|(name, _)| name));
         mapping.health = mapping.health.or(health);
+        mapping.versions.extend(versions);
         for entry in rules {
             add(&mut mapping, entry, epoch, &source.name);
         }

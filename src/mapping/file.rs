@@ -3,7 +3,7 @@
 use crate::exposition::family::FamilyType;
 use crate::mapping::labels::{LabelRules, Rewrite};
 use crate::mapping::pattern::{Matcher, Template};
-use crate::mapping::{Epoch, Health, HistogramMode};
+use crate::mapping::{Epoch, Health, HistogramMode, Version};
 use crate::yaml::node::{Key, Node};
 use crate::yaml::{Document, Spot};
 
@@ -21,6 +21,7 @@ pub(super) struct File<'d> {
     pub(super) rules: Vec<Entry<'d>>,
     pub(super) labels: LabelRules,
     pub(super) exclude: Vec<Matcher>,
+    pub(super) versions: Vec<Version>,
 }
 
 /// One rule, and where it stands.
@@ -61,6 +62,10 @@ pub(super) fn read(document: &Document) -> File<'_> {
     file.rules = fields.required("metrics").and_then(Node::map).map(rules).unwrap_or_default();
     for node in fields.optional("exclude").and_then(Node::list).unwrap_or_default() {
         file.exclude.extend(matcher(node));
+    }
+    for (key, node) in fields.optional("versions").and_then(Node::map).unwrap_or_default() {
+        let families: Vec<String> = node.list().unwrap_or_default().into_iter().filter_map(Node::string).collect();
+        file.versions.push(Version { name: key.text().to_owned(), families });
     }
     fields.done();
     file

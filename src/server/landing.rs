@@ -5,12 +5,14 @@ use std::fmt::Write;
 use crate::pull::Target;
 use crate::server::Surface;
 use crate::targets::Status;
+use crate::translate::missing::{Missing, missing};
 
 pub(super) fn page(surface: &Surface) -> String {
     let mut rows = String::new();
     for target in surface.targets.now().iter() {
         let (name, state) = (escaped(&target.params.name), escaped(&state(target)));
-        let _ = write!(rows, "<tr><td><a href=\"metrics?target={name}\">{name}</a></td><td>{state}</td></tr>");
+        let missing = absent(target);
+        let _ = write!(rows, "<tr><td><a href=\"metrics?target={name}\">{name}</a></td><td>{state}{missing}</td></tr>");
     }
     for Status { name, targets, problem, .. } in surface.targets.status().iter().filter(|status| status.discovered) {
         let problem = problem.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default();
@@ -43,6 +45,19 @@ fn state(target: &Target) -> String {
             Err(failure) => format!("down: {failure}"),
         },
     }
+}
+
+/// Which version's names are seen, and the rules without a family.
+fn absent(target: &Target) -> String {
+    let Some(view) = target.last_good() else { return String::new() };
+    let Missing { rules, version } = missing(&view, &target.params.mapping);
+    let mut out = version.map_or_else(String::new, |version| format!("; names of {}", escaped(&version.name)));
+    if !rules.is_empty() {
+        let names: Vec<String> = rules.iter().map(|rule| escaped(&rule.key)).collect();
+        let (count, names) = (rules.len(), names.join("<br>"));
+        let _ = write!(out, "<details><summary>{count} rules have met no family yet</summary>{names}</details>");
+    }
+    out
 }
 
 fn escaped(text: &str) -> String {

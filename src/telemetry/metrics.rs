@@ -78,6 +78,7 @@ pub struct Metrics {
     target_up: Family<OfTarget, Gauge>,
     resets: Family<OfTarget, Counter>,
     baselines: Family<OfTarget, Counter>,
+    unmatched: Family<OfTarget, Gauge>,
     late: Counter,
     discovered: Family<OfGroup, Gauge>,
     lists: Family<ResultOfWatch, Counter>,
@@ -112,6 +113,8 @@ impl Default for Metrics {
         let resets: Family<OfTarget, Counter> = family!("counter_resets", "Rows that fell within one process");
         let baselines: Family<OfTarget, Counter> =
             family!("first_values_withheld", "First values that became a baseline, because their growth is not proven");
+        let unmatched: Family<OfTarget, Gauge> =
+            family!("unmatched_rules", "Rules of the mapping that no family of the target has matched yet");
         let late: Counter =
             family!("late_pushes", "Pushes that carry more than one interval, because pulls were missed");
         let points: Family<OfFate, Gauge> = family!("points", "Points by what became of them, since the start");
@@ -139,6 +142,7 @@ impl Default for Metrics {
             target_up,
             resets,
             baselines,
+            unmatched,
             late,
             discovered,
             lists,
@@ -182,6 +186,11 @@ impl Metrics {
         self.late.inc();
     }
 
+    /// Shows how many rules have met no family.
+    pub fn unmatched(&self, target: &str, rules: usize) {
+        self.unmatched.get_or_create(&OfTarget { target: target.to_owned() }).set(signed(rules as u64));
+    }
+
     /// Forgets a target that has left.
     pub fn forget(&self, target: &str) {
         let labels = OfTarget { target: target.to_owned() };
@@ -190,6 +199,7 @@ impl Metrics {
         }
         self.pull_seconds.remove(&labels);
         self.target_up.remove(&labels);
+        self.unmatched.remove(&labels);
         for fate in Fate::ALL {
             self.samples.remove(&FateOfTarget { target: target.to_owned(), fate: fate.label() });
         }

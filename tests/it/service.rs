@@ -374,6 +374,23 @@ async fn an_inventory_that_is_not_known_is_absent_and_not_old() {
     running.stop().await;
 }
 
+#[tokio::test]
+async fn the_front_page_tells_the_version_and_what_is_missing() {
+    for (version, told) in [(Version::V1_2, "KubeVirt 1.2 or earlier"), (Version::V1_6, "KubeVirt 1.3 or later")] {
+        let mock =
+            VirtApi::start(virt_api::Params { version, ..virt_api::Params::default() }).await.expect("a free port");
+        let running = promdog(&one_target(&mock, ""), None).await;
+        get_until(&running, "/metrics", "promdog_target_up{target=\"t\"} 1").await;
+        let (_, page) = get(&running, "/").await;
+        assert!(page.contains(&format!("names of {told}")), "{page}");
+        let (count, _) = page.split_once(" rules have met no family yet").expect("there are some");
+        let count = count.rsplit_once('>').expect("a number").1;
+        let (_, internal) = get(&running, "/internal/metrics").await;
+        assert!(internal.contains(&format!("promdog_unmatched_rules{{target=\"t\"}} {count}\n")), "{internal}");
+        running.stop().await;
+    }
+}
+
 /// Datadog's own client sends what ours sends.
 #[cfg(feature = "datadog-api")]
 #[tokio::test]
