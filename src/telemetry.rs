@@ -19,7 +19,8 @@ pub enum Format {
 /// # Errors
 /// A filter that cannot be read.
 pub fn start(level: &str, format: Format) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(level)?;
+    // kube's client warns of each watch that was cut, which is normal; what matters of it is told by `cluster`.
+    let filter = EnvFilter::try_new(level)?.add_directive("kube_client=error".parse()?);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,7 +1,11 @@
 //! The few fields of an object that we need, out of its JSON. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::inventory::{Pod, Vm, Vmi};
@@ -68,17 +72,17 @@ impl Object for Vm {
         #[derive(Deserialize)]
         struct Object {
             metadata: Metadata,
-            #[serde(default, deserialize_with = "null_is_default")]
+            #[serde(default, deserialize_with = "fields")]
             spec: Spec,
         }
         #[derive(Default, Deserialize)]
         struct Spec {
-            #[serde(default, deserialize_with = "null_is_default")]
+            #[serde(default, deserialize_with = "fields")]
             template: Template,
         }
         #[derive(Default, Deserialize)]
         struct Template {
-            #[serde(default, deserialize_with = "null_is_default")]
+            #[serde(default, deserialize_with = "fields")]
             metadata: Labelled,
         }
         let Object { metadata: Metadata { namespace, name, uid }, spec } = serde_json::from_str(json)?;
@@ -94,7 +98,7 @@ impl Object for Vmi {
         #[derive(Deserialize)]
         struct Object {
             metadata: VmiMetadata,
-            #[serde(default, deserialize_with = "null_is_default")]
+            #[serde(default, deserialize_with = "fields")]
             status: Status,
         }
         #[derive(Deserialize)]
@@ -125,9 +129,9 @@ impl Object for Pod {
         #[derive(Deserialize)]
         struct Object {
             metadata: Metadata,
-            #[serde(default, deserialize_with = "null_is_default")]
+            #[serde(default, deserialize_with = "fields")]
             spec: Spec,
-            #[serde(default, deserialize_with = "null_is_default")]
+            #[serde(default, deserialize_with = "fields")]
             status: Status,
         }
         #[derive(Default, Deserialize)]
@@ -173,6 +177,27 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(des
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// The same for what is made of fields: a list, which serde would take for them in their order, is none.
+fn fields<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Fields<T>(PhantomData<T>);
+    impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for Fields<T> {
+        type Value = T;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<T, E> {
+            Ok(T::default())
+        }
+    }
+    deserializer.deserialize_any(Fields(PhantomData))
+}
+
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
@@ -198,6 +223,8 @@ mod tests {
             Vm::read(&json).unwrap().labels
         };
         assert_eq!(labels("null"), []);
+        let list = r#"{"metadata":{"namespace":"a","name":"b","uid":"c"},"spec":[null]}"#;
+        assert!(Vm::read(list).unwrap_err().to_string().contains("expected an object"));
         assert_eq!(labels(r#"{"running":true}"#), []);
         assert_eq!(labels(r#"{"template":{"metadata":{"labels":null}}}"#), []);
         assert_eq!(

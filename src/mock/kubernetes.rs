@@ -18,7 +18,7 @@ mod tests;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ impl Kubernetes {
         let Params {
             setup, token, rules, bookmark_every, gone_by_status, churn, churn_trouble, seed, realistic, ..
         } = params;
-        let life = Churn::new(&store, seed, realistic, churn_trouble);
+        let life = Churn::new(&store, seed, realistic);
         let shared = Arc::new(Shared {
             store: Mutex::new(store),
             snapshots: Mutex::new(Snapshots::default()),
@@ -118,6 +118,7 @@ impl Kubernetes {
             changed: tokio::sync::watch::Sender::new(()),
             cuts: tokio::sync::watch::Sender::new(Cut::BetweenEvents),
             churn: tokio::sync::watch::Sender::new(churn),
+            trouble: AtomicBool::new(churn_trouble),
             watchers: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
             bookmark_every,

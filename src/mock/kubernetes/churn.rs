@@ -1,6 +1,7 @@
 //! Life in the cluster: machines come, go, move and fail, so many times a second; and trouble now and then, if wanted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -40,7 +41,6 @@ struct Herd {
 #[derive(Debug)]
 pub struct Churn {
     random: Random,
-    trouble: bool,
     realistic: bool,
     herds: [Herd; 2],
     /// Of the next machine.
@@ -81,22 +81,14 @@ pub fn start(shared: Arc<Shared>, mut churn: Churn) -> Task {
 }
 
 impl Churn {
-    pub fn new(store: &Store, seed: u64, realistic: bool, trouble: bool) -> Self {
+    pub fn new(store: &Store, seed: u64, realistic: bool) -> Self {
         let herds = [Resource::Vms, Resource::Vmis].map(|resource| {
             let keys: Vec<Key> = store.table(resource).keys().cloned().collect();
             Herd { resource, wanted: keys.len(), keys }
         });
         // Far from the names that the start has used.
         let serial = 1_000_000;
-        Self {
-            random: Random::new(seed ^ 0xc0de),
-            trouble,
-            realistic,
-            herds,
-            serial,
-            until_trouble: QUIET,
-            broken: Vec::new(),
-        }
+        Self { random: Random::new(seed ^ 0xc0de), realistic, herds, serial, until_trouble: QUIET, broken: Vec::new() }
     }
 
     /// One change, and the trouble that is due.
@@ -116,7 +108,7 @@ impl Churn {
                 store.delete(resource, &key);
             }
         });
-        if self.trouble {
+        if shared.trouble.load(Ordering::Relaxed) {
             self.until_trouble -= 1;
             if self.until_trouble == 0 {
                 self.until_trouble = QUIET / 2 + self.random.below(QUIET);

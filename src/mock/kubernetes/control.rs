@@ -109,9 +109,14 @@ async fn cut(State(shared): Mock, Query(Where { mid_object }): Query<Where>) {
 #[derive(Debug, Deserialize)]
 struct Rate {
     per_second: f64,
+    /// Absent: as it was.
+    trouble: Option<bool>,
 }
 
-async fn churn(State(shared): Mock, Json(Rate { per_second }): Json<Rate>) {
+async fn churn(State(shared): Mock, Json(Rate { per_second, trouble }): Json<Rate>) {
+    if let Some(trouble) = trouble {
+        shared.trouble.store(trouble, Ordering::Relaxed);
+    }
     shared.churn.send_replace(per_second);
 }
 

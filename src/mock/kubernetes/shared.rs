@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -51,6 +51,8 @@ pub struct Shared {
     pub cuts: watch::Sender<Cut>,
     /// Changes per second.
     pub churn: watch::Sender<f64>,
+    /// Churn makes trouble too.
+    pub trouble: AtomicBool,
     pub watchers: AtomicUsize,
     pub bytes: AtomicU64,
     pub bookmark_every: Duration,
