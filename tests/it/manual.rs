@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use promdog::config::env::Env;
+use promdog::config::flags::Flags;
+use promdog::config::{Config, File};
 use promdog::mapping::builtin;
 
 use crate::support::{built_in, mapping};
@@ -42,10 +45,41 @@ fn every_built_in_rule_is_listed_with_its_unit() {
 }
 
 #[test]
+fn the_configurations_of_the_manual_are_right() {
+    let examples: Vec<&str> = blocks(README, "yaml").into_iter().filter(|text| text.contains("targets:\n")).collect();
+    assert_eq!(examples.len(), 1);
+    for text in examples {
+        let file = File { name: "README.md", text, folder: Path::new("") };
+        Config::load(Some(file), &Flags::default(), &Env::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+/// A heading as its anchor.
+fn anchor(heading: &str) -> String {
+    let kept = |char: &char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_');
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(kept).map(|char| if char == ' ' { '-' } else { char }).collect()
+}
+
+/// Files of the clone, and headings within them.
+#[test]
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let targets = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    for target in targets.filter(|target| !target.starts_with("http")) {
-        assert!(root.join(target).exists(), "README.md links to {target}");
+    let mut pages = vec![root.join("README.md"), root.join("ARCHITECTURE.md")];
+    let docs = std::fs::read_dir(root.join("docs")).expect("docs").map(|entry| entry.expect("readable").path());
+    pages.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    assert!(pages.len() > 5);
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("UTF-8");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            assert!(file.exists(), "{} links to {link}", page.display());
+            let anchors = || std::fs::read_to_string(&file).unwrap_or_default();
+            let found =
+                heading.is_empty() || anchors().lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+            assert!(found, "{} links to {link}", page.display());
+        }
     }
 }
