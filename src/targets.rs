@@ -157,17 +157,24 @@ impl Targets {
         self.publish(&groups);
     }
 
-    /// Says why a discovery may not know all; `None`: it does.
-    pub fn problem(&self, group: usize, problem: Option<String>) {
-        if let Some(group) = self.groups().get_mut(group)
-            && group.problem != problem
-        {
-            match (&group.problem, &problem) {
-                (None, Some(problem)) => warn!(group = group.name, problem, "targets cannot be discovered"),
-                (Some(_), None) => info!(group = group.name, "targets can be discovered again"),
-                (Some(_), Some(_)) | (None, None) => {}
+    /// Shows why a discovery may not know all; `None`: it does. Returns whether that is new.
+    pub fn problem(&self, group: usize, problem: Option<String>) -> bool {
+        let mut groups = self.groups();
+        let Some(group) = groups.get_mut(group) else { return false };
+        let new = group.problem != problem;
+        group.problem = problem;
+        new
+    }
+
+    /// The same, and tells the operator.
+    fn tell(&self, group: usize, problem: Option<String>) {
+        let text = problem.clone();
+        if self.problem(group, problem) {
+            let name = self.groups().get(group).map(|group| group.name.clone()).unwrap_or_default();
+            match text {
+                Some(problem) => warn!(group = name, problem, "targets cannot be discovered"),
+                None => info!(group = name, "targets can be discovered again"),
             }
-            group.problem = problem;
         }
     }
 

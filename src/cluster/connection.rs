@@ -116,7 +116,7 @@ async fn configuration(source: Source) -> Result<(Config, Option<PathBuf>), Erro
     match source {
         Source::Infer => match Config::infer().await {
             Ok(config) => Ok((config, None)),
-            Err(error) => Err(Error::NoCluster(error.to_string())),
+            Err(error) => Err(Error::NoCluster(error::causes(&error))),
         },
         Source::Kubeconfig(path) => {
             let options = KubeConfigOptions::default();

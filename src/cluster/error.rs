@@ -39,7 +39,9 @@ impl fmt::Display for Attempt {
 /// Why the API server told us nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no Kubernetes cluster is known: {0}; give `kubernetes:` a kubeconfig or the API server's URL")]
+    #[error(
+        "no Kubernetes cluster is known: this is no pod, and there is no kubeconfig ({0}); give `kubernetes:` a `kubeconfig` or the API server's `url`"
+    )]
     NoCluster(String),
     #[error("kubeconfig {} cannot be used: {problem}", path.display())]
     Kubeconfig { path: PathBuf, problem: String },

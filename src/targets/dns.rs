@@ -27,9 +27,9 @@ pub async fn run(params: Params, targets: Targets, group: usize) {
                 let addresses: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
                 let found = addresses.iter().filter_map(|ip| url(scheme, &ip.to_string(), *port, path)).map(Found::at);
                 targets.found(group, found.collect());
-                targets.problem(group, None);
+                targets.tell(group, None);
             }
-            Err(error) => targets.problem(group, Some(format!("{name} cannot be resolved: {error}"))),
+            Err(error) => targets.tell(group, Some(format!("{name} cannot be resolved: {error}"))),
         }
         tokio::time::sleep(*every).await;
     }

@@ -37,7 +37,7 @@ pub async fn run(params: Params, targets: Targets, group: usize) {
             }
         }
         targets.found(group, known.values().flatten().cloned().collect());
-        targets.problem(group, Some(problems.join("\n")).filter(|text| !text.is_empty()));
+        targets.tell(group, Some(problems.join("\n")).filter(|text| !text.is_empty()));
         tokio::time::sleep(params.every).await;
     }
 }

@@ -31,18 +31,22 @@ pub async fn run(params: Params, mut pods: Latest<Pod>, targets: Targets, group:
             let snapshot = pods.borrow_and_update();
             (snapshot.objects.clone(), snapshot.problem.clone())
         };
-        let mut problem = lost;
+        let mut problem = None;
         if let Some(objects) = objects {
             let mut found = Vec::new();
             for pod in objects.iter().filter(|pod| pod.running) {
                 match of_pod(&params, pod) {
                     Ok(pod) => found.extend(pod),
-                    Err(text) => problem = problem.or(Some(text)),
+                    Err(text) => problem = Some(text),
                 }
             }
             targets.found(group, found);
         }
-        targets.problem(group, problem);
+        match lost {
+            // The watch has told the operator.
+            Some(lost) => drop(targets.problem(group, Some(lost))),
+            None => targets.tell(group, problem),
+        }
         // Elapsed is as good: what has left is to be forgotten some time.
         if let Ok(Err(_)) = timeout(IDLE, pods.changed()).await {
             return;

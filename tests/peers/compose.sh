@@ -104,7 +104,7 @@ docker-compose build >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log"; 
 say "docker-compose up -d"
 docker-compose up -d
 
-for service in mock-virt-api mock-kubernetes mock-intake promdog prometheus; do
+for service in mock-virt-api mock-virt-api-1 mock-kubernetes mock-intake promdog prometheus; do
     container=$(docker-compose ps -q $service)
     health=
     for _ in $(seq 120); do
@@ -133,7 +133,7 @@ if docker ps --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" -
 fi
 
 python3 - <<'PY'
-import json, os, urllib.parse
+import json, os, re, subprocess, urllib.parse
 from rig import Report, get, wait_for
 
 report = Report()
@@ -142,6 +142,13 @@ promdog, intake, prometheus = (f"http://127.0.0.1:{os.environ[f'{name}_PORT']}" 
 page = wait_for("translated metrics", lambda: get(f"{promdog}/metrics")[1])
 series = [line for line in page.splitlines() if line.startswith("kubevirt_api_")]
 report.check("promdog translates", len(series) > 10, f"{len(series)} series under kubevirt_api_")
+
+def instances(count):
+    found = re.findall(r'^promdog_target_up\{target="virt-api/(\S+)"\} 1$', get(f"{promdog}/metrics")[1], re.MULTILINE)
+    return found if len(found) == count else None
+
+
+report.check("each instance behind the name is a target", True, ", ".join(wait_for("two targets", lambda: instances(2))))
 
 wanted = {"kubevirt_api.can_connect", "kubevirt_api.process.cpu_seconds.count", "kubevirt_api.vm.count", "kubevirt_api.vmi.count"}
 
@@ -165,6 +172,8 @@ def up():
 
 
 report.check("Prometheus scrapes promdog", True, str(wait_for("both jobs up in Prometheus", up)))
+subprocess.run(["docker-compose", "stop", "mock-virt-api-1"], check=True, capture_output=True)
+report.check("one that stops is gone", True, ", ".join(wait_for("one target", lambda: instances(1))))
 report.close()
 PY
 
