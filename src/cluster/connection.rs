@@ -7,8 +7,8 @@ use futures::Stream;
 use http::header::{AUTHORIZATION, HeaderValue};
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::Request;
 use kube::core::request::Error as BadRequest;
+use kube::core::{Request, Status};
 use kube::{Client, Config};
 use serde_json::value::RawValue;
 
@@ -66,6 +66,11 @@ impl Connection {
         params.label_selector.clone_from(&scope.selector);
         let request = self.signed(Request::new(path::<T>(scope)).watch(&params, version)).await?;
         self.answer(&of::<T>("watch", scope), self.client.request_events::<Raw>(request)).await
+    }
+
+    /// A refusal that came within a watch.
+    pub(super) fn refused<T: Object>(&self, scope: &Scope, status: &Status) -> Error {
+        Error::from_status(self.host.clone(), &of::<T>("watch", scope), status)
     }
 
     /// The text of one ConfigMap.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::connection::{Connection, Raw};
-use super::error::{Attempt, Error};
+use super::error::Error;
 use super::index::Index;
 use super::object::Object;
 use super::{Params, Scope};
@@ -125,7 +125,7 @@ impl<T: Object> Watcher<T> {
         };
         let step = match self.version.clone() {
             None => self.list(&connection).await,
-            Some(version) => self.watch(&connection, version).await,
+            Some(version) => self.watch(&connection, &version).await,
         };
         self.connection = Some(connection).filter(|_| !step.as_ref().is_err_and(Error::concerns_identity));
         step
@@ -149,17 +149,17 @@ impl<T: Object> Watcher<T> {
         Ok(Step::Done)
     }
 
-    async fn watch(&mut self, connection: &Connection, mut version: String) -> Result<Step, Error> {
+    async fn watch(&mut self, connection: &Connection, version: &str) -> Result<Step, Error> {
         let started = Instant::now();
         let end = started + self.params.watch + OVERTIME;
-        let changes = match connection.changes::<T>(&self.scope, &version, self.params.watch).await {
+        let changes = match connection.changes::<T>(&self.scope, version, self.params.watch).await {
             Err(Error::Expired { .. }) => return Ok(self.expired()),
             changes => changes?,
         };
         self.works();
+        self.fruitless += 1;
         let mut changes = std::pin::pin!(changes);
         let mut show_at: Option<Instant> = None;
-        self.fruitless += 1;
         let step = loop {
             let next = async {
                 match show_at {
@@ -171,40 +171,33 @@ impl<T: Object> Watcher<T> {
                 event = next => event,
                 () = sleep_until(end) => {
                     debug!(watch = self.name, "a watch that should have ended is silent");
-                    break Step::Interrupted;
+                    break Ok(Step::Interrupted);
                 }
-            };
-            let Some(event) = event else {
-                self.show();
-                show_at = None;
-                continue;
             };
             match event {
-                Some(Ok(WatchEvent::Error(status))) if status.code == 410 => break self.expired(),
-                Some(Ok(WatchEvent::Error(status))) => {
-                    let Scope { namespace, .. } = self.scope.clone();
-                    let attempt = Attempt { verb: "watch", kind: T::PLURAL, namespace, name: None };
-                    return Err(Error::from_status(connection.host.clone(), &attempt, &status));
+                // Enough has been gathered.
+                None => {
+                    self.show();
+                    show_at = None;
                 }
-                Some(Ok(event)) => {
-                    self.backoff.succeeded();
-                    self.fruitless = 0;
-                    if self.take(event, &mut version) {
+                Some(Some(Ok(WatchEvent::Error(status)))) if status.code == 410 => break Ok(self.expired()),
+                Some(Some(Ok(WatchEvent::Error(status)))) => break Err(connection.refused::<T>(&self.scope, &status)),
+                Some(Some(Ok(event))) => {
+                    self.fruitful();
+                    if self.take(event) {
                         show_at.get_or_insert_with(|| Instant::now() + GATHER);
                     }
-                    self.version = Some(version.clone());
                 }
-                Some(Err(error)) => {
+                Some(Some(Err(error))) => {
                     debug!(watch = self.name, %error, "a watch was cut");
-                    break Step::Interrupted;
+                    break Ok(Step::Interrupted);
                 }
                 // The API server ends it when it was asked to.
-                None if started.elapsed() >= self.params.watch / 2 => {
-                    self.backoff.succeeded();
-                    self.fruitless = 0;
-                    break Step::Done;
+                Some(None) if started.elapsed() >= self.params.watch / 2 => {
+                    self.fruitful();
+                    break Ok(Step::Done);
                 }
-                None => break Step::Interrupted,
+                Some(None) => break Ok(Step::Interrupted),
             }
         };
         if show_at.is_some() {
@@ -213,21 +206,26 @@ impl<T: Object> Watcher<T> {
         if self.fruitless >= MAX_FRUITLESS {
             self.version = None;
         }
-        Ok(step)
+        step
     }
 
-    /// Takes in an event; whether it changed anything.
-    fn take(&mut self, event: WatchEvent<Raw>, version: &mut String) -> bool {
-        let brought = match &event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => self.index.put(object.get()),
-            WatchEvent::Deleted(object) => self.index.remove(object.get()),
-            WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version.clone()),
-            WatchEvent::Error(_) => None,
+    /// The watch has told something, or has lasted.
+    fn fruitful(&mut self) {
+        self.backoff.succeeded();
+        self.fruitless = 0;
+    }
+
+    /// Takes in an event; whether it may have changed anything.
+    fn take(&mut self, event: WatchEvent<Raw>) -> bool {
+        let (version, changed) = match &event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => (self.index.put(object.get()), true),
+            WatchEvent::Deleted(object) => (self.index.remove(object.get()), true),
+            WatchEvent::Bookmark(bookmark) => (Some(bookmark.metadata.resource_version.clone()), false),
+            WatchEvent::Error(_) => (None, false),
         };
-        if let Some(brought) = brought.filter(|brought| !brought.is_empty()) {
-            *version = brought;
+        if let Some(version) = version.filter(|version| !version.is_empty()) {
+            self.version = Some(version);
         }
-        let changed = !matches!(event, WatchEvent::Bookmark(_) | WatchEvent::Error(_));
         self.metrics.kubernetes_changes(&self.name, u64::from(changed));
         changed
     }

@@ -33,8 +33,7 @@ use crate::mock::lock;
 use crate::mock::serve::{Running, Setup, start};
 
 pub use crate::mock::kubernetes::rbac::Rule;
-pub use crate::mock::kubernetes::shared::Seen;
-pub use crate::mock::kubernetes::watch::Cut;
+pub use crate::mock::kubernetes::shared::{Cut, Seen};
 
 /// A mock Kubernetes API.
 #[derive(Clone, Debug)]

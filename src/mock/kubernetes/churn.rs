@@ -10,9 +10,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::mock::kubernetes::objects::{Recipe, node, phase, vm, vmi};
 use crate::mock::kubernetes::resource::Resource;
-use crate::mock::kubernetes::shared::Shared;
+use crate::mock::kubernetes::shared::{Cut, Shared};
 use crate::mock::kubernetes::store::{Key, Store};
-use crate::mock::kubernetes::watch::Cut;
 use crate::mock::{Random, lock};
 
 const TICK: Duration = Duration::from_millis(10);

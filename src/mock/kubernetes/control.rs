@@ -13,9 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::mock::kubernetes::resource::Resource;
-use crate::mock::kubernetes::shared::Shared;
+use crate::mock::kubernetes::shared::{Cut, Shared};
 use crate::mock::kubernetes::store::{Key, Object};
-use crate::mock::kubernetes::watch::Cut;
 use crate::mock::lock;
 
 type Mock = State<Arc<Shared>>;

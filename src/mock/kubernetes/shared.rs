@@ -11,11 +11,18 @@ use tokio::sync::watch;
 use crate::mock::kubernetes::list::Snapshots;
 use crate::mock::kubernetes::rbac::Rule;
 use crate::mock::kubernetes::store::Store;
-use crate::mock::kubernetes::watch::Cut;
 use crate::mock::lock;
 
 /// Requests that are remembered in full.
 const REMEMBERED: usize = 100_000;
+
+/// Where a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    BetweenEvents,
+    /// In the middle of an event's JSON.
+    MidObject,
+}
 
 /// A request that was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

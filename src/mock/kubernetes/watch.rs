@@ -15,7 +15,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::mock::kubernetes::selector::Filter;
-use crate::mock::kubernetes::shared::Shared;
+use crate::mock::kubernetes::shared::{Cut, Shared};
 use crate::mock::kubernetes::status::Failure;
 use crate::mock::kubernetes::store::{Change, Object};
 use crate::mock::lock;
@@ -23,14 +23,6 @@ use crate::mock::serve::Plain;
 
 /// Events in one piece of the stream, at most.
 const AT_ONCE: usize = 128;
-
-/// Where a connection is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    BetweenEvents,
-    /// In the middle of an event's JSON.
-    MidObject,
-}
 
 /// What a watch's query asks for.
 #[derive(Clone, Debug)]
