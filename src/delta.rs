@@ -2,17 +2,19 @@
 //!
 //! Works on source slots, before anything is merged, and keeps its totals per process identity
 //! (`process_start_time_seconds`), so that a restart, a reset of one row, a load-balanced URL and an exporter whose
-//! objects outlive it all come out right. In memory: nothing here survives promdog's own restart.
+//! objects outlive it all come out right. [`saved`] is what of it survives promdog's own restart.
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, NO_OUTPUT, Part, Route, Slot};
 use crate::exposition::family::FamilyType;
 use crate::mapping::{Epoch, Mapping};
 use crate::time::UnixMillis;
 use crate::view::{Column, View};
+
+pub mod saved;
 
 /// Starts closer than this are one process if nothing fell: Go derives the start from the boot time, so a step of the
 /// clock moves it.
@@ -72,15 +74,36 @@ struct Process {
     start: Option<f64>,
     /// The last finite value of each source slot.
     totals: Column,
-    /// Slots of its last pull, if that was complete: what is missing here did not exist then.
-    last: Option<Column>,
-    /// Totals of series that have left the catalogue, by identity, and when they left.
-    retired: HashMap<u128, (f64, UnixMillis)>,
+    last: Last,
+    /// Totals of series that are not in the catalogue, by identity, and when they left it.
+    retired: BTreeMap<u128, (f64, UnixMillis)>,
+}
+
+/// The series of a process' last pull, if that was complete: what is missing there did not exist then.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Last {
+    #[default]
+    Unknown,
+    /// The numbers do not matter.
+    Slots(Column),
+    /// Of a pull that an earlier promdog made.
+    Identities(BTreeSet<u128>),
+}
+
+impl Last {
+    /// Whether the pull is known, and the series was not there.
+    fn lacked(&self, catalog: &Catalog, slot: usize) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Slots(slots) => !slots.is_present(slot),
+            Self::Identities(identities) => !identities.contains(&catalog.identities[slot]),
+        }
+    }
 }
 
 impl Process {
     fn new(start: Option<f64>) -> Self {
-        Self { start, totals: Column::default(), last: None, retired: HashMap::new() }
+        Self { start, totals: Column::default(), last: Last::Unknown, retired: BTreeMap::new() }
     }
 
     /// Makes room for the view's slots, and finds the totals of series that have come back.
@@ -161,7 +184,7 @@ impl Cursor {
             left.into_iter().for_each(|id| process.totals.clear(id));
         }
         process.start = start.or(process.start);
-        process.last = view.ledger.is_complete().then(|| view.source.clone());
+        process.last = if view.ledger.is_complete() { Last::Slots(view.source.clone()) } else { Last::Unknown };
         self.processes.push(process);
         if self.processes.len() > MAX_PROCESSES {
             self.processes.remove(0);
@@ -182,7 +205,7 @@ impl Cursor {
         };
         if let Some(at) = self.processes.iter().rposition(known) {
             let process = self.processes.remove(at);
-            let rule = if process.last.is_some() { First::IfAbsentBefore } else { First::Baseline };
+            let rule = if process.last == Last::Unknown { First::Baseline } else { First::IfAbsentBefore };
             return (process, ProcessChange::Same, rule);
         }
         let fresh = Process::new(start);
@@ -256,7 +279,9 @@ impl Cursor {
             let gone = process.totals.iter().filter(|(id, _)| moved.get(*id).is_none_or(|to| *to == NO_OUTPUT));
             process.retired.extend(gone.map(|(id, total)| (old.identities[id], (total, now))));
             process.totals = follow(&process.totals);
-            process.last = process.last.as_ref().map(follow);
+            if let Last::Slots(slots) = &mut process.last {
+                *slots = follow(slots);
+            }
         }
         self.owed = follow(&self.owed);
     }
@@ -290,9 +315,7 @@ fn increase(
         return match (rule, epoch) {
             (First::Full, Epoch::Object) => None,
             (First::Full, Epoch::Process | Epoch::Auto) => Some(value),
-            (First::IfAbsentBefore, _) => {
-                process.last.as_ref().is_some_and(|last| !last.is_present(id)).then_some(value)
-            }
+            (First::IfAbsentBefore, _) => process.last.lacked(&view.catalog, id).then_some(value),
             (First::Baseline | First::Unproven, _) => None,
         };
     };

@@ -1,5 +1,6 @@
 //! Increases are proven, never guessed: the rules one by one, and the accounting as a property.
 
+use promdog::delta::ProcessChange;
 use proptest::prelude::*;
 
 use crate::support::{Target, WATCHED, mapping};
@@ -206,6 +207,67 @@ fn compaction_changes_no_increase() {
     );
 }
 
+#[test]
+fn over_our_own_restart_the_difference_counts_if_the_process_is_the_same() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 100.0)]));
+    assert_eq!(target.grown(16, &counters(-100, &[("a", 110.0)])), ["a.count{} 10"]);
+    target.promdog_restarts();
+    assert_eq!(target.grown(31, &counters(-100, &[("a", 125.0)])), ["a.count{} 15"]);
+    // Pulled and never stored: the next promdog reads it again.
+    target.pull(40, &counters(-100, &[("a", 130.0)]));
+    target.promdog_restarts();
+    target.promdog_restarts();
+    assert_eq!(target.grown(46, &counters(-100, &[("a", 131.0)])), ["a.count{} 6"]);
+}
+
+#[test]
+fn over_both_restarts_the_new_process_counts_in_full() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("p", 100.0), ("o", 50.0)]));
+    target.promdog_restarts();
+    assert_eq!(target.grown(31, &counters(20, &[("p", 7.0), ("o", 60.0)])), ["o.count{} 10", "p.count{} 7"]);
+    assert_eq!(target.advance.process, ProcessChange::Replaced);
+}
+
+#[test]
+fn without_a_start_time_our_restart_is_a_baseline() {
+    let mut target = target();
+    let page = |value: f64| format!("# TYPE a counter\na {value}\n");
+    target.grown(1, &page(100.0));
+    target.promdog_restarts();
+    assert_eq!(target.grown(31, &page(125.0)), [""; 0]);
+    assert_eq!(target.grown(46, &page(126.0)), ["a.count{} 1"]);
+}
+
+#[test]
+fn what_a_process_last_showed_is_remembered_over_our_restart() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a{x=\"1\"}", 10.0)]));
+    target.promdog_restarts();
+    // Absent from the last complete pull, though another promdog made it: born since.
+    let both = counters(-100, &[("a{x=\"1\"}", 10.0), ("a{x=\"2\"}", 3.0)]);
+    assert_eq!(target.grown(16, &both), ["a.count{x:1} 0", "a.count{x:2} 3"]);
+    target.promdog_restarts();
+    // It vanishes, we restart, and it comes back.
+    target.grown(31, &counters(-100, &[("a{x=\"1\"}", 11.0)]));
+    target.promdog_restarts();
+    let both = counters(-100, &[("a{x=\"1\"}", 11.0), ("a{x=\"2\"}", 9.0)]);
+    assert_eq!(target.grown(46, &both), ["a.count{x:1} 0", "a.count{x:2} 6"]);
+}
+
+#[test]
+fn several_processes_behind_one_url_survive_our_restart_also_those_that_stay_silent() {
+    let mut target = target();
+    target.grown(1, &counters(-100, &[("a", 100.0)]));
+    target.grown(16, &counters(-90, &[("a", 500.0)]));
+    target.promdog_restarts();
+    assert_eq!(target.grown(31, &counters(-100, &[("a", 103.0)])), ["a.count{} 3"]);
+    // The other has not answered since; it is stored as it was read.
+    target.promdog_restarts();
+    assert_eq!(target.grown(46, &counters(-90, &[("a", 504.0)])), ["a.count{} 4"]);
+}
+
 /// What a counter does between two pulls.
 #[derive(Clone, Debug)]
 enum Step {
@@ -214,6 +276,10 @@ enum Step {
     Restart(u32),
     /// The pull fails; growth is read by the next one.
     Fail(u32),
+    /// Somebody asks for `/metrics`: a pull, and no push.
+    OnDemand(u32),
+    /// promdog is killed.
+    Killed,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -221,6 +287,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..1000_u32).prop_map(Step::Grow),
         1 => (0..1000_u32).prop_map(Step::Restart),
         1 => (0..1000_u32).prop_map(Step::Fail),
+        1 => (0..1000_u32).prop_map(Step::OnDemand),
+        1 => Just(Step::Killed),
     ]
 }
 
@@ -232,10 +300,10 @@ proptest! {
         let (mut start, mut value, mut clock) = (-100_i64, 500.0, 1_i64);
         let mut sum = 0.0;
         let mut provable = 0.0;
-        let mut read = value;
+        let (mut read, mut stored) = (value, value);
         let mut pull = |target: &mut Target, clock: i64, start: i64, value: f64| {
             let view = target.pull(clock, &counters(start, &[("a", value)]));
-            let increases = target.cursor.take(&view.catalog);
+            let increases = target.take(&view);
             sum += increases.iter().map(|(_, increase)| increase).sum::<f64>();
         };
         pull(&mut target, clock, start, value);
@@ -247,6 +315,20 @@ proptest! {
                     value += f64::from(by);
                     continue;
                 }
+                Step::OnDemand(by) => {
+                    value += f64::from(by);
+                    provable += value - read;
+                    read = value;
+                    target.pull(clock, &counters(start, &[("a", value)]));
+                    continue;
+                }
+                // What was read and not stored is proven only by whoever reads it again.
+                Step::Killed => {
+                    provable -= read - stored;
+                    read = stored;
+                    target.promdog_restarts();
+                    continue;
+                }
                 Step::Restart(by) => {
                     start = clock - 5;
                     value = f64::from(by);
@@ -255,9 +337,11 @@ proptest! {
                 }
             }
             provable += value - read;
-            read = value;
+            (read, stored) = (value, value);
             pull(&mut target, clock, start, value);
         }
+        provable += value - read;
+        pull(&mut target, clock + 15, start, value);
         prop_assert_eq!(sum, provable);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use promdog::delta::saved::Saved;
 use promdog::delta::{Advance, Cursor, FirstValue, Moment};
 use promdog::mapping::{Mapping, Source, builtin};
 use promdog::time::UnixMillis;
 use promdog::translate::{Limits, Params, Translator};
-use promdog::view::View;
+use promdog::view::{Column, View};
 
 /// Compiles the text of a mapping file.
 pub fn mapping(text: &str) -> Arc<Mapping> {
@@ -29,6 +30,8 @@ pub struct Target {
     pub translator: Translator,
     pub cursor: Cursor,
     pub advance: Advance,
+    /// What was stored when increases were last taken.
+    pub saved: Saved,
 }
 
 /// When the tests' targets were first watched, in seconds since 1970.
@@ -41,7 +44,14 @@ impl Target {
             mapping,
             cursor: Cursor::new(FirstValue::Prove),
             advance: Advance::default(),
+            saved: Saved::default(),
         }
+    }
+
+    /// promdog is killed, and another one goes on with what was stored.
+    pub fn promdog_restarts(&mut self) {
+        self.translator = translator(&self.mapping);
+        self.cursor = Cursor::restored(FirstValue::Prove, self.saved.clone());
     }
 
     /// Pulls `text` at `seconds` after watching began.
@@ -55,10 +65,17 @@ impl Target {
         view
     }
 
+    /// Takes what has grown, and stores where that leaves us.
+    pub fn take(&mut self, view: &View) -> Column {
+        let increases = self.cursor.take(&view.catalog);
+        self.saved = self.cursor.checkpoint(&view.catalog).saved();
+        increases
+    }
+
     /// Pulls, and takes what has grown: `name{tags} increase` for each output slot, sorted.
     pub fn grown(&mut self, seconds: i64, text: &str) -> Vec<String> {
         let view = self.pull(seconds, text);
-        let increases = self.cursor.take(&view.catalog);
+        let increases = self.take(&view);
         let mut lines: Vec<String> =
             increases.iter().map(|(slot, value)| format!("{} {value}", named(&view, slot))).collect();
         lines.sort();
