@@ -167,6 +167,8 @@ fn configuration(pods: &[VirtApi], kubernetes: &Kubernetes) -> String {
         ));
     }
     let kubernetes = kubernetes.running.url("");
-    text.push_str(&format!("push: {{ every: {PUSH_SECONDS}s }}\nweb: {{ max_age: 1s }}\nkubernetes: {{ url: \"{kubernetes}\" }}\n"));
+    text.push_str(&format!(
+        "push: {{ every: {PUSH_SECONDS}s }}\nweb: {{ max_age: 1s }}\nkubernetes: {{ url: \"{kubernetes}\" }}\n"
+    ));
     text
 }
