@@ -117,6 +117,13 @@ def main():
                     post(f"{api}/mock/churn", b'{"per_second": 6000, "trouble": ' + trouble + b"}")
                     time.sleep(seconds)
             post(f"{api}/mock/churn", b'{"per_second": 0}')
+
+            def still():
+                before = summary()["changes"]
+                time.sleep(1)
+                return summary()["changes"] == before
+
+            wait_for("the last change", still)
             memory, peak, _ = usage(pid)
             print(f"{arguments.changes} changes in {time.monotonic() - began:.0f} s; {memory:.0f} MB of memory, {peak:.0f} MB at most")
             names = (("virtualmachines", "vm", vm_tags), ("virtualmachineinstances", "vmi", vmi_tags))
