@@ -13,7 +13,7 @@ mod tests;
 pub mod url;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::datadog::Datadog;
@@ -23,6 +23,7 @@ use crate::config::flags::Flags;
 use crate::config::kubernetes::Kubernetes;
 use crate::payload::Limits;
 use crate::push::{self, On};
+use crate::store;
 use crate::telemetry::Format;
 use crate::translate::names;
 use crate::yaml::problem::Problems;
@@ -36,6 +37,7 @@ pub struct Config {
     pub push: Push,
     pub datadog: Datadog,
     pub kubernetes: Kubernetes,
+    pub state: State,
     pub log: Log,
 }
 
@@ -61,6 +63,15 @@ pub struct Push {
     pub dry_run: bool,
     /// `tags`: onto every pushed series, and onto no page.
     pub tags: Vec<String>,
+}
+
+/// `state:`, what outlives promdog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// `dir`: a folder of our own. Default: none, so that a restart begins with baselines.
+    pub dir: Option<PathBuf>,
+    /// `lock_timeout`: how long to wait for another promdog to let go of it. Default 30 s.
+    pub lock_timeout: Duration,
 }
 
 /// `log:`.
@@ -97,6 +108,13 @@ impl Config {
         tags.sort_unstable();
         tags.dedup();
         tags
+    }
+
+    /// `None` without a folder, and where nothing is pushed.
+    #[must_use]
+    pub fn store_params(&self) -> Option<store::Params> {
+        let State { dir, lock_timeout } = self.state.clone();
+        Some(store::Params { dir: dir?, lock_timeout })
     }
 
     #[must_use]

@@ -1,5 +1,5 @@
 //! Sends bodies to one Datadog endpoint: a bounded queue, newest first, and one task that works it off under Datadog's
-//! retry rules. Makes no bodies (that is `payload`), reads no environment, and keeps nothing on disk.
+//! retry rules. Makes no bodies (that is `payload`), reads no environment, and keeps nothing on disk (that is `store`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use self::push::{Command, Timing, Worker};
 use self::stats::Stats;
 use self::transport::Transport;
 use crate::payload::Body;
+use crate::store::outbox::{Id, Outbox};
 use crate::tls;
 
 mod answer;
@@ -33,6 +34,8 @@ mod transport;
 /// One endpoint. Several endpoints are several [`Sender`]s, so that a slow one does not hold the others.
 #[derive(Clone, Debug)]
 pub struct Params {
+    /// What our own metrics and the stored queue call it; not its key, which may change.
+    pub name: String,
     /// The base, for example `https://api.datadoghq.com/`; a path prefix is kept.
     pub endpoint: Url,
     pub key: Key,
@@ -80,11 +83,14 @@ pub enum Client {
     Official,
 }
 
-/// A body on its way, with the grid second that its points carry.
+/// A body on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queued {
-    pub second: i64,
+    /// With the grid second that its points carry.
+    pub id: Id,
     pub body: Body,
+    /// A request with it ended without an answer, or may have: its points may have arrived.
+    pub uncertain: bool,
 }
 
 /// Why an endpoint cannot be sent to at all.
@@ -109,33 +115,50 @@ pub enum Error {
 pub struct Drained {
     /// Points accepted while draining.
     pub accepted: u64,
-    /// Points that are lost with the process. One request may have been under way, so some may have arrived after all.
+    /// Points that are left, for the next promdog if they are stored. One request may have been under way, so some may have
+    /// arrived after all.
     pub left: u64,
 }
 
 /// The handle of an endpoint's task. Dropping it stops the task and forgets the queue.
 #[derive(Debug)]
 pub struct Sender {
+    name: String,
     commands: mpsc::UnboundedSender<Command>,
     stats: Arc<Stats>,
 }
 
 impl Sender {
-    /// Starts the task on the current Tokio runtime. Connects to nothing yet; a key file need not exist yet.
+    /// Starts the task on the current Tokio runtime, with what an earlier promdog could not send. Connects to nothing
+    /// yet; a key file need not exist yet. What becomes of bodies is noted in the outbox.
     ///
     /// # Errors
     /// Parameters that can never work.
-    pub fn start(params: Params, stats: Arc<Stats>) -> Result<Self, Error> {
-        Self::start_with(params, stats, Timing::default())
+    pub fn start(params: Params, stats: Arc<Stats>, outbox: Outbox, pending: Vec<Queued>) -> Result<Self, Error> {
+        Self::start_with(params, stats, outbox, pending, Timing::default())
     }
 
-    fn start_with(params: Params, stats: Arc<Stats>, timing: Timing) -> Result<Self, Error> {
+    fn start_with(
+        params: Params,
+        stats: Arc<Stats>,
+        outbox: Outbox,
+        pending: Vec<Queued>,
+        timing: Timing,
+    ) -> Result<Self, Error> {
         let transport = Transport::new(&params)?;
         // Unbounded, because the task empties it at once into the queue, which is bounded.
         let (commands, receiver) = mpsc::unbounded_channel();
-        let worker = Worker::new(&params, transport, Arc::clone(&stats), timing);
+        let worker = Worker::new(&params, transport, Arc::clone(&stats), outbox, timing);
         tokio::spawn(worker.run(receiver));
-        Ok(Self { commands, stats })
+        let sender = Self { name: params.name, commands, stats };
+        sender.submit(pending);
+        Ok(sender)
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Hands bodies over. Never waits and never fails: what cannot be kept is dropped and counted.

@@ -29,6 +29,7 @@ pub mod pull;
 pub mod push;
 pub mod scrape;
 pub mod server;
+pub mod store;
 pub mod targets;
 pub mod telemetry;
 pub mod tls;

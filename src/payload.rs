@@ -7,7 +7,10 @@
 pub mod json;
 pub mod points;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::Deserialize;
 
 /// One request body: JSON `{"series":[…]}`, compressed as zstd.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,36 @@ impl Body {
     pub fn text(&self) -> std::io::Result<String> {
         let json = zstd::bulk::decompress(&self.zstd, self.raw_bytes)?;
         String::from_utf8(json).map_err(std::io::Error::other)
+    }
+
+    /// The increases in it: the counts of each metric, summed.
+    ///
+    /// # Errors
+    /// Bytes that were not made by [`json::Encoder`].
+    pub fn increases(&self) -> std::io::Result<BTreeMap<String, f64>> {
+        #[derive(Deserialize)]
+        struct Text {
+            series: Vec<Series>,
+        }
+        #[derive(Deserialize)]
+        struct Series {
+            metric: String,
+            #[serde(rename = "type")]
+            kind: u8,
+            points: Vec<Value>,
+        }
+        #[derive(Deserialize)]
+        struct Value {
+            value: f64,
+        }
+        let Text { series } = serde_json::from_str(&self.text()?)?;
+        let mut sums = BTreeMap::new();
+        for Series { metric, kind, points } in series {
+            if kind == PointKind::Count.code() {
+                *sums.entry(metric).or_default() += points.iter().map(|point| point.value).sum::<f64>();
+            }
+        }
+        Ok(sums)
     }
 }
 

@@ -11,6 +11,7 @@ use futures::future::{BoxFuture, Shared};
 use tracing::{info, warn};
 
 use crate::catalog::NO_OUTPUT;
+use crate::delta::saved::{Checkpoint, Saved};
 use crate::delta::{Cursor, FirstValue, Moment, ProcessChange};
 use crate::mapping::Mapping;
 use crate::scrape::{Fetched, Scraper};
@@ -26,6 +27,8 @@ const MIN_DEAD_SLOTS: usize = 4096;
 #[derive(Debug)]
 pub struct Params {
     pub name: String,
+    /// What it is called over restarts of promdog: name, and what tells it from others of that name.
+    pub key: String,
     pub mapping: Arc<Mapping>,
     pub translate: translate::Params,
     pub first_value: FirstValue,
@@ -118,14 +121,25 @@ struct State {
 pub struct Taken {
     pub view: Arc<View>,
     pub increases: Column,
+    /// Where that leaves the target, if it is wanted.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// What is known of a target before its first pull.
+#[derive(Debug)]
+pub struct History {
+    /// Since when it would have been pulled, had it been there.
+    pub watching_since: SystemTime,
+    /// Where an earlier promdog was.
+    pub saved: Option<Saved>,
 }
 
 impl Target {
-    /// `watching_since`: since when this target would have been pulled, had it been there.
     #[must_use]
-    pub fn new(params: Params, scraper: Scraper, metrics: Metrics, watching_since: SystemTime) -> Arc<Self> {
+    pub fn new(params: Params, scraper: Scraper, metrics: Metrics, history: History) -> Arc<Self> {
+        let History { watching_since, saved } = history;
         let translator = Translator::new(Arc::clone(&params.mapping), params.translate.clone());
-        let cursor = Cursor::new(params.first_value);
+        let cursor = Cursor::restored(params.first_value, saved.unwrap_or_default());
         let state =
             State { translator, cursor, latest: None, last_good: None, failing: false, refusing: false, left: false };
         Arc::new(Self { params, scraper, metrics, watching_since, running: Mutex::new(None), state: Mutex::new(state) })
@@ -268,8 +282,9 @@ impl Target {
         }
     }
 
-    /// Hands over what has grown since the last call, with the view it refers to; `None` before the first good pull.
-    pub fn take(&self) -> Option<Taken> {
+    /// Hands over what has grown since the last call, with the view it refers to, and where that leaves the target if
+    /// `keep`; `None` before the first good pull.
+    pub fn take(&self, keep: bool) -> Option<Taken> {
         let mut state = lock(&self.state);
         let State { translator, cursor, last_good, .. } = &mut *state;
         let view = last_good.clone()?;
@@ -283,7 +298,8 @@ impl Target {
             // The view names the old slots; nothing is owed until the next pull brings a new one.
             *last_good = None;
         }
-        Some(Taken { view, increases })
+        let checkpoint = keep.then(|| cursor.checkpoint(translator.catalog()));
+        Some(Taken { view, increases, checkpoint })
     }
 }
 

@@ -3,6 +3,8 @@
 //! A batch's points carry the grid second. A second is used once, and never one before: what cannot be sent now stays
 //! owed and goes with the next batch. Sending, retrying and forgetting are `datadog`'s.
 
+pub mod keeper;
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,9 +15,12 @@ use tracing::{error, info};
 
 use crate::cluster::inventories::Inventories;
 use crate::datadog::{Queued, Sender};
+use crate::delta::saved::Checkpoint;
 use crate::payload::points::{Frame, Gauges, json_tags, of_extra, of_view};
 use crate::payload::{Body, Limits, json};
 use crate::pull::{Taken, Target};
+use crate::push::keeper::Keeper;
+use crate::store::outbox::Id;
 use crate::targets::Targets;
 use crate::telemetry::metrics::Metrics;
 use crate::translate::counts;
@@ -46,7 +51,8 @@ pub enum On {
 /// Where batches go.
 #[derive(Debug)]
 pub enum Sink {
-    Datadog(Sender),
+    /// Each endpoint gets every batch, and has a queue of its own.
+    Datadog(Vec<Sender>),
     /// Bodies are printed to standard output, one a line, before compression.
     DryRun,
 }
@@ -72,6 +78,7 @@ pub struct Pusher {
     sink: Sink,
     metrics: Metrics,
     demand: Demand,
+    keeper: Keeper,
     /// The second of the last batch, and when it was made.
     last: Option<(i64, Instant)>,
 }
@@ -107,12 +114,15 @@ impl Pusher {
         sink: Sink,
         metrics: Metrics,
         demand: Demand,
+        keeper: Keeper,
+        last_second: Option<i64>,
     ) -> Self {
-        Self { params, targets, members: Vec::new(), inventories, counts, sink, metrics, demand, last: None }
+        let last = last_second.map(|second| (second, Instant::now()));
+        Self { params, targets, members: Vec::new(), inventories, counts, sink, metrics, demand, keeper, last }
     }
 
-    /// Pushes until `stop` is ready, then once more, and returns where the last batch went.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Sink {
+    /// Pushes until `stop` is ready, then once more, and returns where the last batch went and what keeps it.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> (Sink, Keeper) {
         tokio::pin!(stop);
         info!(every = ?self.params.every, "pushing");
         loop {
@@ -122,11 +132,11 @@ impl Pusher {
                 () = tokio::time::sleep(until(grid)) => tokio::select! {
                     // A target that hangs does not hold up the end.
                     () = &mut stop => break,
-                    () = self.pull_all() => self.push(grid),
+                    () = self.pull_all() => self.push(grid).await,
                 },
                 () = demanded(&self.demand, self.params.on, self.last) => {
                     self.meet();
-                    self.push(now_second());
+                    self.push(now_second()).await;
                 }
             }
         }
@@ -136,8 +146,8 @@ impl Pusher {
         let _whatever_came = tokio::time::timeout(LAST_PULLS, join_all(under_way)).await;
         // That may be the last batch's second, which is used.
         let unused = self.last.map_or(0, |(last, _)| last + 1);
-        self.push(now_second().max(unused));
-        self.sink
+        self.push(now_second().max(unused)).await;
+        (self.sink, self.keeper)
     }
 
     /// Meets targets that have come. Those that have left stay until what they owe has been taken.
@@ -169,15 +179,19 @@ impl Pusher {
     }
 
     /// Makes one batch of whatever was pulled since the last one.
-    fn push(&mut self, second: i64) {
+    async fn push(&mut self, second: i64) {
         if self.last.is_some_and(|(last, _)| second <= last) {
             return;
         }
         let since = self.last.map(|(_, made)| made);
         let (on, every) = (self.params.on, self.params.every);
+        let mut checkpoints = Vec::new();
+        let keeps = self.keeper.keeps();
         let parts: Vec<Part> = (self.members.iter_mut())
             .map(|member| {
-                let taken = member.target.take();
+                let mut taken = member.target.take(keeps);
+                let checkpoint = taken.as_mut().and_then(|taken| taken.checkpoint.take());
+                checkpoints.extend(checkpoint.map(|checkpoint| (member.target.params.key.clone(), checkpoint)));
                 let interval = interval(on, every, member.counted, second);
                 if taken.as_ref().is_some_and(|taken| taken.increases.iter().next().is_some()) {
                     member.counted = Some(second);
@@ -201,7 +215,7 @@ impl Pusher {
         match self.encode(second, &parts) {
             Ok(bodies) => {
                 self.last = Some((second, Instant::now()));
-                self.hand_over(second, bodies);
+                self.hand_over(second, checkpoints, bodies).await;
             }
             Err(error) => error!(%error, "cannot encode a batch; its increases are lost"),
         }
@@ -211,7 +225,7 @@ impl Pusher {
         let mut encoder = json::Encoder::new(second, &self.params.tags, self.params.limits);
         for Part { taken, gauges, health, host, interval } in parts {
             let frame = Frame { host: host.as_deref(), interval: *interval };
-            if let Some(Taken { view, increases }) = taken {
+            if let Some(Taken { view, increases, .. }) = taken {
                 let mut result = Ok(());
                 of_view(view, increases, *gauges, frame, |_, point| {
                     if result.is_ok() {
@@ -231,9 +245,23 @@ impl Pusher {
         encoder.finish()
     }
 
-    fn hand_over(&self, second: i64, bodies: Vec<Body>) {
+    /// Stores what was taken with what it became, then sends it.
+    async fn hand_over(&mut self, second: i64, checkpoints: Vec<(String, Checkpoint)>, bodies: Vec<Body>) {
         match &self.sink {
-            Sink::Datadog(sender) => sender.submit(bodies.into_iter().map(|body| Queued { second, body }).collect()),
+            Sink::Datadog(senders) => {
+                let mut queues = Vec::new();
+                for sender in senders {
+                    let queued = |body: &Body| {
+                        let id = Id { endpoint: sender.name().to_owned(), second, number: self.keeper.number() };
+                        Queued { id, body: body.clone(), uncertain: false }
+                    };
+                    queues.push(bodies.iter().map(queued).collect::<Vec<Queued>>());
+                }
+                self.keeper.commit(Some(second), checkpoints, &queues.concat()).await;
+                for (sender, queued) in senders.iter().zip(queues) {
+                    sender.submit(queued);
+                }
+            }
             Sink::DryRun => {
                 for body in &bodies {
                     match body.text() {

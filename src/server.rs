@@ -46,8 +46,8 @@ pub struct Surface {
     /// A view younger than this is answered again.
     pub max_age: Duration,
     pub metrics: Metrics,
-    /// The sender's counters, where there is a sender.
-    pub stats: Option<Arc<Stats>>,
+    /// The senders' counters, one for each endpoint.
+    pub stats: Vec<Arc<Stats>>,
     pub demand: Demand,
 }
 
@@ -155,9 +155,6 @@ fn up(answer: &Answer) -> Extra {
 }
 
 async fn internal(State(surface): State<Surface>) -> Response {
-    if let Some(stats) = &surface.stats {
-        surface.metrics.sender(&stats.snapshot());
-    }
     for target in surface.targets.now().iter() {
         if let Some(view) = target.last_good() {
             let missing = missing(&view, &target.params.mapping);

@@ -57,7 +57,12 @@ pub type Make = Box<dyn Fn(&Found, SystemTime) -> anyhow::Result<Arc<Target>> + 
 /// An entry of the configuration's `targets:`.
 pub enum Entry {
     Fixed(Arc<Target>),
-    Discovered { name: String, make: Make },
+    Discovered {
+        name: String,
+        make: Make,
+        /// Since when the group has been watched.
+        since: SystemTime,
+    },
 }
 
 /// All targets; clones share them.
@@ -193,15 +198,15 @@ impl Targets {
 
 impl Group {
     fn new(entry: Entry) -> Self {
-        let (name, make, members) = match entry {
+        let (name, make, members, since) = match entry {
             Entry::Fixed(target) => {
                 let name = target.params.name.clone();
                 let member = Member { found: None, target: Some(target) };
-                (name.clone(), None, BTreeMap::from([(name, member)]))
+                (name.clone(), None, BTreeMap::from([(name, member)]), SystemTime::now())
             }
-            Entry::Discovered { name, make } => (name, Some(make), BTreeMap::new()),
+            Entry::Discovered { name, make, since } => (name, Some(make), BTreeMap::new(), since),
         };
-        Self { name, make, members, left: BTreeMap::new(), since: SystemTime::now(), problem: None }
+        Self { name, make, members, left: BTreeMap::new(), since, problem: None }
     }
 
     fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {

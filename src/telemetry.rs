@@ -1,6 +1,7 @@
 //! Logs: structured, to standard error, as text or as JSON.
 
 pub mod metrics;
+mod senders;
 
 use std::io::IsTerminal;
 

@@ -78,6 +78,12 @@ impl Translator {
         &self.mapping
     }
 
+    /// All identities so far.
+    #[must_use]
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
     /// Forgets every identity that `view` does not hold, and returns where each old slot went ([`NO_OUTPUT`]: away).
     /// The caller applies it to whatever is indexed by slot.
     pub fn compact(&mut self, view: &View) -> Vec<u32> {

@@ -1,7 +1,8 @@
 //! The configuration's targets, and the discoveries that find more of them.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::watch::channel;
@@ -12,16 +13,23 @@ use crate::cluster::{self, Scope, ca, watch};
 use crate::config::Config;
 use crate::config::discovery::{Discovery, Pods};
 use crate::config::target::Target as Configured;
+use crate::delta::saved::Saved;
 use crate::mapping::Mapping;
-use crate::pull::{self, Health, Target};
+use crate::pull::{self, Health, History, Target};
 use crate::scrape::Scraper;
 use crate::targets::{Entry, Found, Make, Targets, dns, files, pods};
 use crate::telemetry::metrics::Metrics;
+use crate::time::UnixMillis;
 use crate::tls::bundle::Bundle;
 use crate::{inventory, translate};
 
 /// Makes the targets, and starts what discovers more. Nothing need be up.
-pub(super) fn start(config: &Config, metrics: &Metrics, tasks: &mut JoinSet<()>) -> anyhow::Result<Targets> {
+pub(super) fn start(
+    config: &Config,
+    past: &Past,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<Targets> {
     let mut bundles = Bundles { params: config.kubernetes.cluster_params(), known: Vec::new() };
     let mut entries = Vec::new();
     for group in &config.targets {
@@ -31,11 +39,19 @@ pub(super) fn start(config: &Config, metrics: &Metrics, tasks: &mut JoinSet<()>)
             target.tls.ca_bundle = pods.ca.clone().map(|place| bundles.get(place, tasks));
         }
         entries.push(match &group.discovery {
-            None => Entry::Fixed(build(&target, &mapping, metrics, SystemTime::now())?),
+            None => {
+                let key = format!("{}\n{}", target.name, target.url);
+                let history = past.of(&key, past.since(&target.name));
+                Entry::Fixed(build(&target, key, &mapping, metrics, history)?)
+            }
             Some(_) => {
+                let name = target.name.clone();
+                let since = past.since(&name);
                 // What is wrong with it for every target shall be told now.
-                build(&target, &mapping, metrics, SystemTime::now())?;
-                Entry::Discovered { name: target.name.clone(), make: make(target, mapping, metrics.clone()) }
+                let history = History { watching_since: since, saved: None };
+                build(&target, String::new(), &mapping, metrics, history)?;
+                let make = make(target, mapping, metrics.clone(), past.clone());
+                Entry::Discovered { name, make, since }
             }
         });
     }
@@ -77,15 +93,50 @@ impl Bundles {
     }
 }
 
-fn make(template: Configured, mapping: Arc<Mapping>, metrics: Metrics) -> Make {
-    Box::new(move |found: &Found, since| build(&template.at_found(found), &mapping, &metrics, since))
+fn make(template: Configured, mapping: Arc<Mapping>, metrics: Metrics, past: Past) -> Make {
+    Box::new(move |found: &Found, since| {
+        let target = template.at_found(found);
+        let key = format!("{}\n{}", target.name, found.id);
+        let history = past.of(&key, since);
+        build(&target, key, &mapping, &metrics, history)
+    })
+}
+
+/// What an earlier promdog knew; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Past(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    since: BTreeMap<String, UnixMillis>,
+    /// Each is handed out once: a target that is made again has another past.
+    targets: Mutex<BTreeMap<String, Saved>>,
+}
+
+impl Past {
+    /// `since` has every entry of the configuration.
+    pub(super) fn new(since: BTreeMap<String, UnixMillis>, targets: BTreeMap<String, Saved>) -> Self {
+        Self(Arc::new(Known { since, targets: Mutex::new(targets) }))
+    }
+
+    /// Since when an entry of the configuration has been watched.
+    fn since(&self, name: &str) -> SystemTime {
+        let millis = self.0.since.get(name).and_then(|since| u64::try_from(since.0).ok());
+        millis.map_or_else(SystemTime::now, |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+    }
+
+    fn of(&self, key: &str, watching_since: SystemTime) -> History {
+        let saved = self.0.targets.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        History { watching_since, saved }
+    }
 }
 
 fn build(
     target: &Configured,
+    key: String,
     mapping: &Arc<Mapping>,
     metrics: &Metrics,
-    watching_since: SystemTime,
+    history: History,
 ) -> anyhow::Result<Arc<Target>> {
     let name = target.name.clone();
     let scrape = target.scrape_params(mapping.health().map(|health| health.path.as_str()));
@@ -96,6 +147,7 @@ fn build(
     });
     let params = pull::Params {
         name: name.clone(),
+        key,
         mapping: Arc::clone(mapping),
         translate: translate::Params {
             namespace: target.namespace.clone(),
@@ -108,5 +160,5 @@ fn build(
         timeout: target.timeout,
     };
     let scraper = Scraper::new(scrape).with_context(|| format!("target `{name}`"))?;
-    Ok(Target::new(params, scraper, metrics.clone(), watching_since))
+    Ok(Target::new(params, scraper, metrics.clone(), history))
 }

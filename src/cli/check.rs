@@ -81,9 +81,15 @@ fn describe(config: &Config) -> anyhow::Result<Vec<String>> {
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    lines.push(match config.datadog.sender_params(&config.push) {
-        Some(params) => format!("push: every {:?} to {}", config.push.every, mask_url(&params.endpoint)),
-        None => "push: off, since there is no API key (DD_API_KEY)".to_owned(),
+    let endpoints = config.datadog.sender_params(&config.push);
+    let endpoints: Vec<String> = endpoints.iter().map(|params| mask_url(&params.endpoint)).collect();
+    lines.push(match endpoints.as_slice() {
+        [] => "push: off, since there is no API key (DD_API_KEY)".to_owned(),
+        endpoints => format!("push: every {:?} to {}", config.push.every, endpoints.join(" and ")),
+    });
+    lines.push(match &config.state.dir {
+        Some(dir) => format!("state: in {}", dir.display()),
+        None => "state: in memory; a restart begins with baselines".to_owned(),
     });
     let tags = config.push_tags();
     if !tags.is_empty() {

@@ -30,6 +30,13 @@ pub struct Args {
     /// Seconds between pushes; default 15.
     #[arg(long = "push.every", value_parser = duration, value_name = "TIME")]
     push_every: Option<Duration>,
+    /// A folder of promdog's own, for the totals it has sent and what waits to be sent. Without one a restart begins with
+    /// baselines, and what waits is lost with the process.
+    #[arg(long = "state-dir", value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
+    /// How long to wait for another promdog that holds the state; default 30s.
+    #[arg(long = "state-lock-timeout", value_parser = duration, value_name = "TIME")]
+    state_lock_timeout: Option<Duration>,
     /// Where to listen; default `:10045`.
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     listen_address: Option<String>,
@@ -95,8 +102,19 @@ impl ConfigArgs {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { config: config_args, dry_run, push_every, listen_address, log_level, log_format } = args;
-    let flags = Flags { listen_address, log_level, log_format, push_every, dry_run, target: config_args.target() };
+    let Args {
+        config: config_args,
+        dry_run,
+        push_every,
+        state_dir,
+        state_lock_timeout,
+        listen_address,
+        log_level,
+        log_format,
+    } = args;
+    let target = config_args.target();
+    let flags =
+        Flags { listen_address, log_level, log_format, push_every, dry_run, state_dir, state_lock_timeout, target };
     let config = load_config(config_args.file.as_deref(), &flags)?;
     telemetry::start(&config.log.level, config.log.format)?;
     tls::install_provider();

@@ -35,6 +35,16 @@ pub struct Datadog {
     pub proxy: Option<Proxy>,
     /// `ca_file`: instead of the system's CAs.
     pub ca_file: Option<PathBuf>,
+    /// `additional_endpoints`, `DD_ADDITIONAL_ENDPOINTS`: where else every batch goes.
+    pub additional: Vec<Additional>,
+}
+
+/// One more endpoint: `site` or `url`, with a key of its own.
+#[derive(Clone, Debug)]
+pub struct Additional {
+    pub endpoint: Url,
+    /// `api_key_file`; only the variable holds keys themselves.
+    pub key: Key,
 }
 
 impl Default for Datadog {
@@ -51,6 +61,7 @@ impl Default for Datadog {
             queue_max_age: Duration::from_secs(3600),
             proxy: None,
             ca_file: None,
+            additional: Vec::new(),
         }
     }
 }
@@ -59,7 +70,7 @@ impl Datadog {
     /// Where requests go; `None` if the site makes no URL.
     #[must_use]
     pub fn endpoint(&self) -> Option<Url> {
-        self.url.clone().or_else(|| Url::parse(&format!("https://api.{}", self.site)).ok())
+        self.url.clone().or_else(|| endpoint_of(&self.site))
     }
 
     /// Tags of every pushed series.
@@ -73,24 +84,46 @@ impl Datadog {
         self.tags.iter().cloned().chain(env).chain(cluster).collect()
     }
 
-    /// The endpoint's task; `None` without a key. The proxy is for `https` endpoints, as its variables say.
+    /// The endpoints' tasks, the main one first; none without a key. The proxy is for `https` endpoints, as its variables
+    /// say.
     #[must_use]
-    pub fn sender_params(&self, push: &Push) -> Option<datadog::Params> {
-        let endpoint = self.endpoint()?;
-        Some(datadog::Params {
-            proxy: self.proxy.clone().filter(|_| endpoint.scheme() == "https"),
-            endpoint,
-            key: self.key.clone()?,
-            tls: tls::ClientParams { ca_file: self.ca_file.clone(), ..tls::ClientParams::default() },
-            timeout: self.timeout,
-            queue_max_bytes: self.queue_max_bytes,
-            queue_max_age: self.queue_max_age,
-            client: push.client,
-        })
+    pub fn sender_params(&self, push: &Push) -> Vec<datadog::Params> {
+        let main = self.endpoint().zip(self.key.clone());
+        let Some(main) = main else { return Vec::new() };
+        let others = self.additional.iter().map(|Additional { endpoint, key }| (endpoint.clone(), key.clone()));
+        let mut all: Vec<datadog::Params> = Vec::new();
+        for (endpoint, key) in std::iter::once(main).chain(others) {
+            let host = at_port(&endpoint);
+            let same = all.iter().filter(|params| at_port(&params.endpoint) == host).count();
+            all.push(datadog::Params {
+                // Two keys at one host are two endpoints.
+                name: if same == 0 { host } else { format!("{host}#{}", same + 1) },
+                proxy: self.proxy.clone().filter(|_| endpoint.scheme() == "https"),
+                endpoint,
+                key,
+                tls: tls::ClientParams { ca_file: self.ca_file.clone(), ..tls::ClientParams::default() },
+                timeout: self.timeout,
+                queue_max_bytes: self.queue_max_bytes,
+                queue_max_age: self.queue_max_age,
+                client: push.client,
+            });
+        }
+        all
     }
 
     /// A key given as text.
     pub(super) fn set_key(&mut self, text: &str) {
         self.key = Some(Key::Static(SecretString::from(text.to_owned())));
     }
+}
+
+/// Where a site takes points; `None` if it makes no URL.
+pub(super) fn endpoint_of(site: &str) -> Option<Url> {
+    Url::parse(&format!("https://api.{site}")).ok()
+}
+
+/// The host, with its port if that is no usual one.
+fn at_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -14,6 +14,8 @@ pub struct Flags {
     pub log_format: Option<Format>,
     pub push_every: Option<Duration>,
     pub dry_run: bool,
+    pub state_dir: Option<PathBuf>,
+    pub state_lock_timeout: Option<Duration>,
     /// Replaces the file's targets.
     pub target: Option<TargetFlags>,
 }

@@ -1,18 +1,20 @@
 //! The configuration file's keys, then the environment, then the command line.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Url;
+use secrecy::SecretString;
 
-use crate::config::datadog::Datadog;
+use crate::config::datadog::{Additional, Datadog, endpoint_of};
 use crate::config::discovery::{Discovery, Group};
 use crate::config::env::Env;
 use crate::config::flags::{Flags, TargetFlags};
 use crate::config::kubernetes::{Inventory, Kubernetes};
 use crate::config::target::{HealthUrl, Target};
 use crate::config::url::parse;
-use crate::config::{Config, File, Log, Push, Web, listen_addresses};
+use crate::config::{Config, File, Log, Push, State, Web, listen_addresses};
 use crate::datadog::{Client, Key, Proxy};
 use crate::push::On;
 use crate::scrape::Auth;
@@ -54,6 +56,7 @@ fn read(document: &Document) -> Config {
         },
         datadog: Datadog::default(),
         kubernetes: Kubernetes::default(),
+        state: State { dir: None, lock_timeout: Duration::from_secs(30) },
         log: Log { level: "info".to_owned(), format: Format::Text },
     };
     let Some(mut fields) = document.root().fields() else { return config };
@@ -65,6 +68,7 @@ fn read(document: &Document) -> Config {
     section(&mut fields, "push", |fields| push(fields, &mut config.push));
     section(&mut fields, "datadog", |fields| datadog(fields, &mut config.datadog));
     section(&mut fields, "kubernetes", |fields| kubernetes(fields, &mut config.kubernetes));
+    section(&mut fields, "state", |fields| state(fields, &mut config.state));
     section(&mut fields, "log", |fields| {
         set(&mut config.log.level, fields.optional("level").and_then(Node::string));
         let words = [("text", Format::Text), ("json", Format::Json)];
@@ -182,6 +186,29 @@ fn datadog(fields: &mut Fields<'_>, datadog: &mut Datadog) {
         datadog.proxy = https.map(|url| Proxy { url, no_proxy });
     });
     datadog.ca_file = fields.optional("ca_file").and_then(path);
+    for node in fields.optional("additional_endpoints").and_then(Node::list).unwrap_or_default() {
+        datadog.additional.extend(additional_endpoint(node));
+    }
+}
+
+fn additional_endpoint(node: Node<'_>) -> Option<Additional> {
+    let mut fields = node.fields()?;
+    let site = fields.optional("site").and_then(|node| {
+        let site = site_name(&node.string()?).map_err(|problem| node.refuse(problem, "")).ok()?;
+        endpoint_of(&site)
+    });
+    let url = fields.optional("url").and_then(url);
+    let key = fields.required("api_key_file").and_then(path).map(Key::File);
+    if site.is_some() == url.is_some() {
+        node.refuse("an endpoint has a `site` or a `url`", "");
+    }
+    fields.done();
+    Some(Additional { endpoint: site.or(url)?, key: key? })
+}
+
+fn state(fields: &mut Fields<'_>, state: &mut State) {
+    state.dir = fields.optional("dir").and_then(path);
+    set(&mut state.lock_timeout, fields.optional("lock_timeout").and_then(Node::seconds));
 }
 
 fn site_name(text: &str) -> Result<String, String> {
@@ -237,11 +264,14 @@ fn resolve(config: &mut Config, folder: &Path) {
         }
     }
     let Kubernetes { kubeconfig, token_file, ca_file, .. } = &mut config.kubernetes;
-    for path in [kubeconfig, token_file, ca_file, &mut config.datadog.ca_file].into_iter().flatten() {
+    let Datadog { ca_file: datadog_ca, key, additional, .. } = &mut config.datadog;
+    for path in [kubeconfig, token_file, ca_file, datadog_ca, &mut config.state.dir].into_iter().flatten() {
         *path = folder.join(&*path);
     }
-    if let Some(Key::File(path)) = &mut config.datadog.key {
-        *path = folder.join(&*path);
+    for key in key.iter_mut().chain(additional.iter_mut().map(|additional| &mut additional.key)) {
+        if let Key::File(path) = key {
+            *path = folder.join(&*path);
+        }
     }
 }
 
@@ -276,11 +306,35 @@ fn environment(config: &mut Config, env: &Env, complain: &mut impl FnMut(&str, S
             Err(error) => complain("HTTPS_PROXY", format!("the proxy is not a URL: {error}")),
         }
     }
+    if let Some(text) = env.first(&["DD_ADDITIONAL_ENDPOINTS"]) {
+        match additional_endpoints(text) {
+            Ok(additional) => datadog.additional = additional,
+            Err(problem) => complain("DD_ADDITIONAL_ENDPOINTS", format!("DD_ADDITIONAL_ENDPOINTS: {problem}")),
+        }
+    }
     config.kubernetes.in_cluster = env.first(&["KUBERNETES_SERVICE_HOST"]).is_some();
 }
 
+/// Reads the Agent's form, `{"https://app.datadoghq.eu": ["KEY"]}`; what is wrong is said without keys.
+fn additional_endpoints(text: &str) -> Result<Vec<Additional>, String> {
+    const WANTED: &str = "this is JSON such as {\"https://app.datadoghq.eu\": [\"KEY\"]}";
+    let urls: BTreeMap<String, Vec<String>> = serde_json::from_str(text).map_err(|_| WANTED.to_owned())?;
+    let mut additional = Vec::new();
+    for (text, keys) in urls {
+        let mut endpoint = parse(&text)?;
+        // The Agent is told the web site, and sends to its API.
+        if let Some(site) = endpoint.host_str().and_then(|host| host.strip_prefix("app.")).map(str::to_owned) {
+            endpoint.set_host(Some(&format!("api.{site}"))).map_err(|error| error.to_string())?;
+        }
+        let keys = keys.into_iter().map(|key| Key::Static(SecretString::from(key)));
+        additional.extend(keys.map(|key| Additional { endpoint: endpoint.clone(), key }));
+    }
+    Ok(additional)
+}
+
 fn command_line(config: &mut Config, flags: &Flags, complain: &mut impl FnMut(&str, String)) {
-    let Flags { listen_address, log_level, log_format, push_every, dry_run, target } = flags.clone();
+    let Flags { listen_address, log_level, log_format, push_every, dry_run, state_dir, state_lock_timeout, target } =
+        flags.clone();
     if let Some(text) = listen_address {
         let listen = listen_addresses(&text).map_err(|problem| complain("--web.listen-address", problem)).ok();
         set(&mut config.web.listen, listen);
@@ -294,6 +348,8 @@ fn command_line(config: &mut Config, flags: &Flags, complain: &mut impl FnMut(&s
         config.push.every = every;
     }
     config.push.dry_run |= dry_run;
+    config.state.dir = state_dir.or(config.state.dir.take());
+    set(&mut config.state.lock_timeout, state_lock_timeout);
     if let Some(flags) = target {
         let target = from_flags(flags, complain);
         config.targets = target.into_iter().map(|target| Group { target, discovery: None }).collect();

@@ -7,6 +7,7 @@ use crate::config::flags::{Flags, TargetFlags};
 use crate::config::target::HealthUrl;
 use crate::config::url::mask_url;
 use crate::config::{Config, File, listen_addresses};
+use crate::datadog::Key;
 use crate::push::On;
 use crate::targets::Found;
 use crate::targets::pods::Port;
@@ -36,7 +37,7 @@ fn the_least_configuration_has_working_defaults() {
     );
     assert_eq!(target.tags(), [("endpoint".to_owned(), "https://virt-api:8443/metrics".to_owned())]);
     assert_eq!((config.push.every, config.web.max_age), (Duration::from_secs(15), Duration::from_secs(5)));
-    assert!(config.datadog.sender_params(&config.push).is_none(), "no key, no push");
+    assert!(config.datadog.sender_params(&config.push).is_empty(), "no key, no push");
     assert!(!config.kubernetes.counts_machines(), "no cluster, no inventory");
 }
 
@@ -203,9 +204,9 @@ fn the_environment_wins_over_the_file_and_empty_counts_as_unset() {
         ("NO_PROXY", "internal"),
     ];
     let config = load(text, &env, &Flags::default()).expect("right");
-    let sender = config.datadog.sender_params(&config.push).expect("a key");
+    let [sender] = &config.datadog.sender_params(&config.push)[..] else { panic!("one endpoint") };
     assert_eq!(sender.endpoint.as_str(), "https://api.us5.datadoghq.com/");
-    let proxy = sender.proxy.expect("a proxy");
+    let proxy = sender.proxy.as_ref().expect("a proxy");
     assert_eq!((proxy.url.host_str(), proxy.no_proxy.as_str()), (Some("dd-proxy"), "internal"));
     assert_eq!(
         config.push_tags(),
@@ -214,7 +215,33 @@ fn the_environment_wins_over_the_file_and_empty_counts_as_unset() {
     assert!(!format!("{config:?}").contains("\"k\""), "the key is not printed");
     let gateway =
         load(text, &[&env[..], &[("DD_URL", "http://gateway:8080")]].concat(), &Flags::default()).expect("right");
-    assert!(gateway.datadog.sender_params(&gateway.push).expect("a key").proxy.is_none(), "no https, no proxy for it");
+    assert!(gateway.datadog.sender_params(&gateway.push)[0].proxy.is_none(), "no https, no proxy for it");
+}
+
+#[test]
+fn more_endpoints_have_names_and_keys_of_their_own() {
+    let text = "targets: [{ url: http://h/metrics }]\ndatadog: { api_key_file: k, additional_endpoints: [\
+                { site: datadoghq.eu, api_key_file: eu }, { url: 'http://h:8080/x', api_key_file: /o }] }";
+    let config = load(text, &[], &Flags::default()).expect("right");
+    let endpoints = config.datadog.sender_params(&config.push);
+    let shown: Vec<(&str, &str)> =
+        endpoints.iter().map(|params| (params.name.as_str(), params.endpoint.as_str())).collect();
+    assert_eq!(
+        shown,
+        [
+            ("api.datadoghq.com", "https://api.datadoghq.com/"),
+            ("api.datadoghq.eu", "https://api.datadoghq.eu/"),
+            ("h:8080", "http://h:8080/x")
+        ]
+    );
+    assert!(matches!(&endpoints[1].key, Key::File(path) if path == Path::new("/etc/promdog/eu")));
+    let agents = r#"{"https://app.datadoghq.eu": ["a", "b"]}"#;
+    let config = load(text, &[("DD_ADDITIONAL_ENDPOINTS", agents)], &Flags::default()).expect("right");
+    let endpoints = config.datadog.sender_params(&config.push);
+    let names: Vec<&str> = endpoints.iter().map(|params| params.name.as_str()).collect();
+    assert_eq!(names, ["api.datadoghq.com", "api.datadoghq.eu", "api.datadoghq.eu#2"]);
+    let problems = load(text, &[("DD_ADDITIONAL_ENDPOINTS", "{secret")], &Flags::default()).expect_err("no JSON");
+    assert!(problems.contains("this is JSON such as") && !problems.contains("secret"), "{problems}");
 }
 
 #[test]

@@ -16,7 +16,11 @@ pub(super) enum Answer {
     },
     Timeout,
     /// No answer, and why.
-    Broken(String),
+    Broken {
+        text: String,
+        /// The request may have arrived.
+        sent: bool,
+    },
     /// Nothing was sent, since there is no usable key.
     NoKey(String),
 }
@@ -26,16 +30,20 @@ pub(super) fn broken(error: &reqwest::Error) -> Answer {
     if error.is_timeout() {
         return Answer::Timeout;
     }
-    match tls::certificate_advice(error) {
-        Some(CertificateProblem::UnknownIssuer) => Answer::Broken(format!(
-            "{}; if a proxy of yours signs it, set SSL_CERT_FILE to a PEM file that holds its CA",
-            CertificateProblem::UnknownIssuer.fact()
-        )),
-        Some(problem) => Answer::Broken(problem.fact()),
-        None if error.is_dns() => Answer::Broken(format!("the host is unknown ({})", innermost(error))),
-        None if error.is_connect() => Answer::Broken(format!("cannot connect ({})", innermost(error))),
-        None => Answer::Broken(innermost(error)),
-    }
+    let (text, sent) = match tls::certificate_advice(error) {
+        Some(CertificateProblem::UnknownIssuer) => (
+            format!(
+                "{}; if a proxy of yours signs it, set SSL_CERT_FILE to a PEM file that holds its CA",
+                CertificateProblem::UnknownIssuer.fact()
+            ),
+            false,
+        ),
+        Some(problem) => (problem.fact(), false),
+        None if error.is_dns() => (format!("the host is unknown ({})", innermost(error)), false),
+        None if error.is_connect() => (format!("cannot connect ({})", innermost(error)), false),
+        None => (innermost(error), true),
+    };
+    Answer::Broken { text, sent }
 }
 
 /// `{"errors":["a","b"]}` as `a, b`; anything else folded to one line, and HTML not at all.

@@ -87,7 +87,7 @@ fn answer(error: Option<ApiError<SubmitMetricsError>>, seen: Option<(u16, Option
         Some(ApiError::Reqwest(error) | ApiError::ReqwestMiddleware(reqwest_middleware::Error::Reqwest(error))) => {
             broken(&error)
         }
-        Some(error) => Answer::Broken(key.masked_in(&error.to_string())),
+        Some(error) => Answer::Broken { text: key.masked_in(&error.to_string()), sent: true },
         None => Answer::Status { code: 202, retry_after: None, text },
     }
 }

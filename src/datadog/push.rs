@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use super::answer::Answer;
 use super::key::ReadKey;
 use super::log::Log;
-use super::queue::Queue;
+use super::queue::{Dropped, Queue};
 use super::retry::{self, Verdict};
 use super::stats::{RequestClass, State, Stats};
 use super::transport::Transport;
 use super::{Drained, Params, Queued, split};
 use crate::backoff::{Backoff, random};
+use crate::store::outbox::{Change, Entry, Id, Outbox};
 use crate::time::UnixMillis;
 
 /// The waits; tests shorten them.
@@ -74,6 +75,7 @@ pub(super) struct Worker {
     transport: Arc<Transport>,
     host: String,
     stats: Arc<Stats>,
+    outbox: Outbox,
     timing: Timing,
     queue: Queue,
     backoff: Backoff,
@@ -84,12 +86,19 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(params: &Params, transport: Transport, stats: Arc<Stats>, timing: Timing) -> Self {
+    pub(super) fn new(
+        params: &Params,
+        transport: Transport,
+        stats: Arc<Stats>,
+        outbox: Outbox,
+        timing: Timing,
+    ) -> Self {
         let max_age_seconds = i64::try_from(params.queue_max_age.as_secs()).unwrap_or(i64::MAX);
         Self {
             transport: Arc::new(transport),
             host: params.endpoint.host_str().unwrap_or_default().to_owned(),
             stats,
+            outbox,
             timing,
             queue: Queue::new(params.queue_max_bytes, max_age_seconds),
             backoff: Backoff::new(timing.base, timing.max),
@@ -113,7 +122,10 @@ impl Worker {
                 // New bodies first: they go before whatever is waiting.
                 biased;
                 command = commands.recv(), if self.draining.is_none() => match command {
-                    Some(Command::Submit(bodies)) => bodies.into_iter().for_each(|queued| self.enqueue(queued)),
+                    Some(Command::Submit(bodies)) => {
+                        self.stats.arrived(&bodies, now().seconds());
+                        bodies.into_iter().for_each(|queued| self.enqueue(queued));
+                    }
                     Some(Command::Drain { deadline, reply }) => {
                         self.draining = Some(Draining { deadline, reply, accepted: 0 });
                         // One attempt, whatever we were waiting for.
@@ -133,11 +145,10 @@ impl Worker {
 
     fn enqueue(&mut self, queued: Queued) {
         if let Some(dropped) = self.queue.push(queued) {
-            self.stats.dropped(dropped);
+            let points = self.give_up(dropped);
             self.log.warn("queue_full", || {
                 format!(
-                    "the queue is full: dropped {} of the oldest points; raise its size or check why they are not sent",
-                    dropped.points
+                    "the queue is full: dropped {points} of the oldest points; raise its size or check why they are not sent"
                 )
             });
         }
@@ -145,9 +156,17 @@ impl Worker {
 
     fn expire(&mut self) {
         if let Some(dropped) = self.queue.expire(now().seconds()) {
-            self.stats.dropped(dropped);
-            self.log.warn("too_old", || format!("dropped {} points that became too old for Datadog", dropped.points));
+            let points = self.give_up(dropped);
+            self.log.warn("too_old", || format!("dropped {points} points that became too old for Datadog"));
         }
+    }
+
+    /// Counts what is dropped, and returns how many points that is.
+    fn give_up(&mut self, dropped: Dropped) -> usize {
+        self.stats.dropped(&dropped);
+        let points = dropped.points();
+        dropped.bodies.into_iter().for_each(|queued| self.outbox.note(Change::Gone(queued.id)));
+        points
     }
 
     /// Starts the next request, if one may be started. There is never more than one.
@@ -170,8 +189,8 @@ impl Worker {
                 self.stats.request(RequestClass::of_status(code), bytes);
                 let asked = retry_after.and_then(|value| retry::retry_after(&value, SystemTime::now()));
                 match retry::judge(code) {
-                    Verdict::Accepted => self.accept(&queued),
-                    Verdict::Refused => self.refuse(&queued, code, &text),
+                    Verdict::Accepted => self.accept(queued),
+                    Verdict::Refused => self.refuse(queued, code, &text),
                     Verdict::TooLarge => self.halve(queued, &text),
                     Verdict::KeyRefused => {
                         self.hold(
@@ -180,22 +199,28 @@ impl Worker {
                             format!("the API key was refused ({}): check DD_API_KEY and DD_SITE", said(code, &text)),
                         );
                     }
-                    Verdict::Retry => self.retry(queued, asked, "status", advice(code, &text)),
+                    Verdict::Retry => {
+                        // Something on the way gave up: what is behind it may have heard us.
+                        let uncertain = queued.uncertain || matches!(code, 408 | 502 | 504);
+                        self.retry(Queued { uncertain, ..queued }, asked, "status", advice(code, &text));
+                    }
                 }
             }
             Answer::Timeout => {
                 self.stats.request(RequestClass::Timeout, bytes);
-                self.retry(queued, None, "timeout", "no answer in time".to_owned());
+                self.retry(Queued { uncertain: true, ..queued }, None, "timeout", "no answer in time".to_owned());
             }
-            Answer::Broken(text) => {
+            Answer::Broken { text, sent } => {
                 self.stats.request(RequestClass::Broken, bytes);
-                self.retry(queued, None, "broken", text);
+                let uncertain = queued.uncertain || sent;
+                self.retry(Queued { uncertain, ..queued }, None, "broken", text);
             }
             Answer::NoKey(text) => self.hold(queued, None, text),
         }
     }
 
-    fn accept(&mut self, queued: &Queued) {
+    fn accept(&mut self, queued: Queued) {
+        self.outbox.note(Change::Gone(queued.id));
         self.stats.accepted(queued.body.points, now());
         if let Some(draining) = &mut self.draining {
             draining.accepted += queued.body.points as u64;
@@ -207,8 +232,9 @@ impl Worker {
         }
     }
 
-    fn refuse(&mut self, queued: &Queued, code: u16, text: &str) {
-        self.stats.refused(queued.body.points);
+    fn refuse(&mut self, queued: Queued, code: u16, text: &str) {
+        self.stats.refused(&queued.body);
+        self.outbox.note(Change::Gone(queued.id));
         let text = match code {
             300..=399 => format!(
                 "the endpoint redirects to {text} ({code}), which is not followed; set DD_SITE or DD_URL to where it should be"
@@ -223,12 +249,16 @@ impl Worker {
         match split::halve(&queued.body) {
             Some((first, second)) => {
                 self.stats.split();
+                let Queued { id, uncertain, .. } = queued;
+                self.outbox.note(Change::Gone(id.clone()));
                 for body in [first, second] {
-                    self.enqueue(Queued { second: queued.second, body });
+                    let id = Id { number: self.outbox.number(), ..id.clone() };
+                    self.outbox.note(Change::Here(Entry { id: id.clone(), body: body.clone() }));
+                    self.enqueue(Queued { id, body, uncertain });
                 }
                 self.reachable();
             }
-            None => self.refuse(&queued, 413, text),
+            None => self.refuse(queued, 413, text),
         }
     }
 
@@ -311,7 +341,7 @@ impl Worker {
         let under_way = self
             .under_way
             .as_ref()
-            .map(|UnderWay { queued, .. }| (queued.body.points, queued.body.zstd.len(), queued.second));
+            .map(|UnderWay { queued, .. }| (queued.body.points, queued.body.zstd.len(), queued.id.second));
         self.stats.pending(&self.queue, under_way);
     }
 }

@@ -28,11 +28,18 @@ impl DropReason {
     }
 }
 
-/// Points dropped, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Bodies dropped, and why; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
     pub reason: DropReason,
-    pub points: usize,
+    pub bodies: Vec<Queued>,
+}
+
+impl Dropped {
+    #[must_use]
+    pub fn points(&self) -> usize {
+        self.bodies.iter().map(|queued| queued.body.points).sum()
+    }
 }
 
 /// Bodies by second; those of one second keep their order.
@@ -57,29 +64,31 @@ impl Queue {
     pub fn push(&mut self, queued: Queued) -> Option<Dropped> {
         self.bytes += queued.body.zstd.len();
         self.points += queued.body.points;
-        self.bodies.insert((queued.second, Reverse(self.next)), queued);
+        self.bodies.insert((queued.id.second, Reverse(self.next)), queued);
         self.next += 1;
-        let mut points = 0;
+        let mut bodies = Vec::new();
         while self.bytes > self.max_bytes
             && let Some((_, oldest)) = self.bodies.pop_first()
         {
-            points += self.forget(&oldest);
+            self.forget(&oldest);
+            bodies.push(oldest);
         }
-        dropped(DropReason::QueueFull, points)
+        dropped(DropReason::QueueFull, bodies)
     }
 
     /// Drops what is older than the age limit.
     pub fn expire(&mut self, now_seconds: i64) -> Option<Dropped> {
         let oldest_allowed = now_seconds.saturating_sub(self.max_age_seconds);
-        let mut points = 0;
+        let mut bodies = Vec::new();
         while let Some(entry) = self.bodies.first_entry() {
             if entry.key().0 >= oldest_allowed {
                 break;
             }
             let oldest = entry.remove();
-            points += self.forget(&oldest);
+            self.forget(&oldest);
+            bodies.push(oldest);
         }
-        dropped(DropReason::TooOld, points)
+        dropped(DropReason::TooOld, bodies)
     }
 
     /// Takes the newest body.
@@ -100,6 +109,11 @@ impl Queue {
     }
 
     #[must_use]
+    pub fn free_bytes(&self) -> usize {
+        self.max_bytes.saturating_sub(self.bytes)
+    }
+
+    #[must_use]
     pub fn points(&self) -> usize {
         self.points
     }
@@ -109,24 +123,30 @@ impl Queue {
         self.bodies.keys().next().map(|(second, _)| *second)
     }
 
-    fn forget(&mut self, queued: &Queued) -> usize {
+    fn forget(&mut self, queued: &Queued) {
         self.bytes -= queued.body.zstd.len();
         self.points -= queued.body.points;
-        queued.body.points
     }
 }
 
-fn dropped(reason: DropReason, points: usize) -> Option<Dropped> {
-    (points > 0).then_some(Dropped { reason, points })
+fn dropped(reason: DropReason, bodies: Vec<Queued>) -> Option<Dropped> {
+    (!bodies.is_empty()).then_some(Dropped { reason, bodies })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::payload::Body;
+    use crate::store::outbox::Id;
+
+    /// Reason and points.
+    fn told(dropped: Option<Dropped>) -> Option<(DropReason, usize)> {
+        dropped.map(|dropped| (dropped.reason, dropped.points()))
+    }
 
     fn queued(second: i64, bytes: &[u8]) -> Queued {
-        Queued { second, body: Body { zstd: bytes.into(), raw_bytes: 100, points: bytes.len() * 10 } }
+        let id = Id { endpoint: String::new(), second, number: 0 };
+        Queued { id, uncertain: false, body: Body { zstd: bytes.into(), raw_bytes: 100, points: bytes.len() * 10 } }
     }
 
     #[test]
@@ -145,16 +165,16 @@ mod tests {
         let mut queue = Queue::new(5, 3600);
         assert_eq!(queue.push(queued(1, b"aa")), None);
         assert_eq!(queue.push(queued(2, b"bb")), None);
-        assert_eq!(queue.push(queued(3, b"cccc")), Some(Dropped { reason: DropReason::QueueFull, points: 40 }));
+        assert_eq!(told(queue.push(queued(3, b"cccc"))), Some((DropReason::QueueFull, 40)));
         assert_eq!((queue.bytes(), queue.points(), queue.oldest_second()), (4, 40, Some(3)));
-        assert_eq!(queue.push(queued(0, b"ddd")), Some(Dropped { reason: DropReason::QueueFull, points: 30 }));
+        assert_eq!(told(queue.push(queued(0, b"ddd"))), Some((DropReason::QueueFull, 30)));
         assert_eq!(queue.oldest_second(), Some(3), "an old body put back does not push out a new one");
     }
 
     #[test]
     fn a_body_over_the_whole_limit_is_dropped_itself() {
         let mut queue = Queue::new(3, 3600);
-        assert_eq!(queue.push(queued(1, b"aaaa")), Some(Dropped { reason: DropReason::QueueFull, points: 40 }));
+        assert_eq!(told(queue.push(queued(1, b"aaaa"))), Some((DropReason::QueueFull, 40)));
         assert!(queue.is_empty());
     }
 
@@ -164,7 +184,7 @@ mod tests {
         queue.push(queued(99, b"a"));
         queue.push(queued(100, b"bb"));
         assert_eq!(queue.expire(3699), None);
-        assert_eq!(queue.expire(3700), Some(Dropped { reason: DropReason::TooOld, points: 10 }));
+        assert_eq!(told(queue.expire(3700)), Some((DropReason::TooOld, 10)));
         assert_eq!(queue.oldest_second(), Some(100));
     }
 }

@@ -1,11 +1,14 @@
 //! What happened to the points of one endpoint, as counters that anybody may read at any time.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
+use super::Queued;
 use super::queue::{DropReason, Dropped, Queue};
+use crate::payload::Body;
 use crate::time::UnixMillis;
 
 /// How a request ended.
@@ -68,13 +71,24 @@ impl State {
     }
 }
 
-/// Live counters. Submitted = accepted + refused + dropped + pending, as soon as the task has seen what was submitted.
+/// Over how long the rate is measured at which the queue fills.
+const RATE_SECONDS: i64 = 900;
+
+/// Live counters. Submitted = accepted + refused + dropped + uncertain + pending, as soon as the task has seen what was
+/// submitted.
 #[derive(Debug, Default)]
 pub struct Stats {
+    name: String,
     submitted: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
+    uncertain: AtomicU64,
+    /// By metric and reason.
+    lost: Mutex<BTreeMap<(String, &'static str), f64>>,
+    /// Seconds, and the bytes that came then.
+    came: Mutex<VecDeque<(i64, usize)>>,
+    queue_free_bytes: AtomicU64,
     pending_points: AtomicU64,
     pending_bytes: AtomicU64,
     /// 0: none.
@@ -89,15 +103,22 @@ pub struct Stats {
 }
 
 /// The counters at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// Points handed to [`super::Sender::submit`].
     pub submitted: u64,
     pub accepted: u64,
     /// Points that Datadog will never take.
     pub refused: u64,
-    /// Points given up here, by reason.
+    /// Points given up here, by reason, that cannot have arrived.
     pub dropped: Vec<(DropReason, u64)>,
+    /// Points given up here that may have arrived.
+    pub uncertain: u64,
+    /// Increases that Datadog has not seen and will not see, by metric and reason.
+    pub lost: Vec<(String, &'static str, f64)>,
+    /// For how many seconds of an outage the queue has room, at the rate of the last quarter of an hour; `None` while
+    /// nothing comes.
+    pub capacity_seconds: Option<f64>,
     /// Points waiting or under way.
     pub pending_points: u64,
     /// Their compressed size.
@@ -115,6 +136,17 @@ pub struct Snapshot {
 }
 
 impl Stats {
+    /// Of the endpoint of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -124,6 +156,9 @@ impl Stats {
             accepted: load(&self.accepted),
             refused: load(&self.refused),
             dropped: DropReason::ALL.into_iter().zip(self.dropped.iter().map(load)).collect(),
+            uncertain: load(&self.uncertain),
+            lost: lock(&self.lost).iter().map(|((name, reason), sum)| (name.clone(), *reason, *sum)).collect(),
+            capacity_seconds: self.capacity(),
             pending_points: load(&self.pending_points),
             pending_bytes: load(&self.pending_bytes),
             oldest_pending_second: some(self.oldest_pending_second.load(Ordering::Relaxed)),
@@ -150,16 +185,58 @@ impl Stats {
         self.last_error.store(None);
     }
 
-    pub(super) fn refused(&self, points: usize) {
-        add(&self.refused, points);
+    pub(super) fn refused(&self, body: &Body) {
+        add(&self.refused, body.points);
+        self.lose(body, "refused");
     }
 
-    pub(super) fn dropped(&self, dropped: Dropped) {
-        let index = match dropped.reason {
+    /// Bodies that may have arrived are uncertain; the increases of the others are lost.
+    pub(super) fn dropped(&self, Dropped { reason, bodies }: &Dropped) {
+        let index = match reason {
             DropReason::QueueFull => 0,
             DropReason::TooOld => 1,
         };
-        add(&self.dropped[index], dropped.points);
+        for Queued { body, uncertain, .. } in bodies {
+            if *uncertain {
+                add(&self.uncertain, body.points);
+                self.lose(body, "uncertain");
+            } else {
+                add(&self.dropped[index], body.points);
+                self.lose(body, reason.label());
+            }
+        }
+    }
+
+    fn lose(&self, body: &Body, reason: &'static str) {
+        match body.increases() {
+            Ok(increases) => {
+                let mut lost = lock(&self.lost);
+                for (metric, increase) in increases {
+                    *lost.entry((metric, reason)).or_default() += increase;
+                }
+            }
+            Err(error) => tracing::error!(%error, "a dropped body cannot be read back; its increases are not told"),
+        }
+    }
+
+    /// Takes note of what came, for the rate.
+    pub(super) fn arrived(&self, bodies: &[Queued], now_seconds: i64) {
+        let bytes = bodies.iter().map(|queued| queued.body.zstd.len()).sum();
+        let mut came = lock(&self.came);
+        came.push_back((now_seconds, bytes));
+        while came.front().is_some_and(|(second, _)| now_seconds - second > RATE_SECONDS) {
+            came.pop_front();
+        }
+    }
+
+    fn capacity(&self) -> Option<f64> {
+        let came = lock(&self.came);
+        let ((first, _), (last, last_bytes)) = (came.front()?, came.back()?);
+        let bytes: usize = came.iter().map(|(_, bytes)| bytes).sum();
+        // The last ones fill the time that is still to come.
+        let (bytes, seconds) = ((bytes - last_bytes) as f64, (last - first) as f64);
+        let rate = bytes / seconds;
+        (seconds > 0.0 && rate > 0.0).then(|| self.queue_free_bytes.load(Ordering::Relaxed) as f64 / rate)
     }
 
     pub(super) fn split(&self) {
@@ -191,9 +268,15 @@ impl Stats {
         let (points, bytes, second) = under_way.map_or((0, 0, None), |(points, bytes, at)| (points, bytes, Some(at)));
         self.pending_points.store((queue.points() + points) as u64, Ordering::Relaxed);
         self.pending_bytes.store((queue.bytes() + bytes) as u64, Ordering::Relaxed);
+        self.queue_free_bytes.store(queue.free_bytes() as u64, Ordering::Relaxed);
         let oldest = queue.oldest_second().into_iter().chain(second).min();
         self.oldest_pending_second.store(oldest.unwrap_or(0), Ordering::Relaxed);
     }
+}
+
+/// A lock whose holder panicked still holds whole values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn add(counter: &AtomicU64, count: usize) {

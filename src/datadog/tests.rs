@@ -86,6 +86,7 @@ impl Intake {
 
 fn params(endpoint: Url) -> Params {
     Params {
+        name: "main".to_owned(),
         endpoint,
         key: Key::Static(KEY.into()),
         proxy: None,
@@ -108,7 +109,8 @@ fn queued(age_seconds: i64, metrics: &[&str]) -> Queued {
     let json = format!(r#"{{"series":[{}]}}"#, series.join(","));
     let zstd = zstd::bulk::compress(json.as_bytes(), 1).unwrap().into();
     let body = Body { zstd, raw_bytes: json.len(), points: metrics.len() };
-    Queued { second: now_seconds() - age_seconds, body }
+    let id = Id { endpoint: "main".to_owned(), second: now_seconds() - age_seconds, number: 0 };
+    Queued { id, body, uncertain: false }
 }
 
 struct Sent {
@@ -119,7 +121,10 @@ struct Sent {
 impl Sent {
     fn start(params: Params) -> Self {
         let stats = Arc::new(Stats::default());
-        Self { sender: Sender::start_with(params, Arc::clone(&stats), FAST).unwrap(), stats }
+        Self {
+            sender: Sender::start_with(params, Arc::clone(&stats), Outbox::default(), Vec::new(), FAST).unwrap(),
+            stats,
+        }
     }
 
     /// Waits until the counters look as wanted.
@@ -341,7 +346,9 @@ async fn a_proxy_is_used_and_no_proxy_is_obeyed() {
 #[tokio::test]
 async fn parameters_that_can_never_work_are_errors_without_secrets() {
     let url: Url = "http://127.0.0.1:1/".parse().unwrap();
-    let start = |params: Params| Sender::start(params, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    let start = |params: Params| {
+        Sender::start(params, Arc::default(), Outbox::default(), Vec::new()).map(|_| ()).unwrap_err().to_string()
+    };
     let error = start(Params { key: Key::Static("se\ncret".into()), ..params(url.clone()) });
     assert!(error.contains("DD_API_KEY") && !error.contains("cret\""), "{error}");
     let error = start(params("ftp://127.0.0.1/".parse().unwrap()));

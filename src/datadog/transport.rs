@@ -38,7 +38,8 @@ enum Way {
 
 impl Transport {
     pub(super) fn new(params: &Params) -> Result<Self, Error> {
-        let Params { endpoint, key, proxy, tls, timeout, queue_max_bytes: _, queue_max_age: _, client } = params;
+        let Params { name: _, endpoint, key, proxy, tls, timeout, queue_max_bytes: _, queue_max_age: _, client } =
+            params;
         let url = series_url(endpoint)?;
         if let Key::Static(secret) = key {
             ReadKey::new(secret).ok_or(Error::Key)?;

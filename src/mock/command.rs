@@ -40,7 +40,7 @@ struct Common {
     /// Write the CA that signed the certificate to this file, as PEM.
     #[arg(long, value_name = "FILE", requires = "tls")]
     write_ca: Option<PathBuf>,
-    /// Go wrong: status=CODE, delay=TIME, cut, garbage, redirect, html, endless, gzip-bomb, invalid-utf8 or truncated;
+    /// Go wrong: status=CODE, delay=TIME, late=TIME, cut, garbage, redirect, html, endless, gzip-bomb, invalid-utf8 or truncated;
     /// `*3` limits it to three times, `@/healthz` to a path. May be repeated; PUT /mock/faults changes it while running.
     #[arg(long = "fault", value_name = "FAULT[*TIMES][@/PATH]")]
     faults: Vec<Fault>,

@@ -26,6 +26,8 @@ pub enum Kind {
     Status(u16),
     /// The answer comes, later.
     Delay(Duration),
+    /// The request is dealt with at once, and answered later: whoever has gone by then has been heard all the same.
+    Late(Duration),
     /// The connection is cut in the middle of the body.
     Cut,
     /// Bytes that are no answer of the kind.
@@ -58,8 +60,7 @@ impl FromStr for Fault {
 
     /// `KIND[*TIMES][@/PATH]`, such as `status=500*3@/healthz`.
     fn from_str(text: &str) -> Result<Self, String> {
-        const KINDS: &str =
-            "status=CODE, delay=TIME, cut, garbage, redirect, html, endless, gzip-bomb, invalid-utf8 and truncated";
+        const KINDS: &str = "status=CODE, delay=TIME, late=TIME, cut, garbage, redirect, html, endless, gzip-bomb, invalid-utf8 and truncated";
         let (rest, path) = match text.split_once('@') {
             Some((rest, path)) if path.starts_with('/') => (rest, Some(path.to_owned())),
             Some(_) => return Err(format!("`{text}`: what follows `@` is a path")),
@@ -78,9 +79,11 @@ impl FromStr for Fault {
                     .filter(|code| (200..=599).contains(code))
                     .ok_or_else(|| format!("`{text}`: a status is 200 to 599"))?,
             ),
-            ("delay", time) => Kind::Delay(
-                crate::yaml::node::duration(time).ok_or_else(|| format!("`{text}`: a delay is `500ms` or `2s`"))?,
-            ),
+            ("delay" | "late", time) => {
+                let time =
+                    crate::yaml::node::duration(time).ok_or_else(|| format!("`{text}`: a delay is `500ms` or `2s`"))?;
+                if rest.starts_with("late") { Kind::Late(time) } else { Kind::Delay(time) }
+            }
             ("cut", "") => Kind::Cut,
             ("garbage", "") => Kind::Garbage,
             ("redirect", "") => Kind::Redirect,
@@ -157,6 +160,11 @@ async fn apply(State(faults): State<Faults>, request: Request, next: Next) -> Re
         Some(Kind::Delay(delay)) => {
             tokio::time::sleep(delay).await;
             next.run(request).await
+        }
+        Some(Kind::Late(delay)) => {
+            let answer = next.run(request).await;
+            tokio::time::sleep(delay).await;
+            answer
         }
         Some(Kind::Cut) => {
             let body = body(next, request).await;

@@ -19,20 +19,23 @@ pub(super) fn page(surface: &Surface) -> String {
         let state = escaped(&format!("{targets} targets discovered{problem}"));
         let _ = write!(rows, "<tr><td>{}</td><td>{state}</td></tr>", escaped(name));
     }
-    let push = match &surface.stats {
-        None => "Nothing is pushed.".to_owned(),
-        Some(stats) => {
-            let now = stats.snapshot();
-            let error = now.last_error.map(|error| format!(" Last error: {}", escaped(&error))).unwrap_or_default();
-            format!("Datadog has accepted {} points; {} wait.{error}", now.accepted, now.pending_points)
-        }
-    };
+    let mut push = String::new();
+    for stats in &surface.stats {
+        let now = stats.snapshot();
+        let (endpoint, error) = (escaped(stats.name()), now.last_error.map(|error| escaped(&error)));
+        let error = error.map(|error| format!(" Last error: {error}")).unwrap_or_default();
+        let _ =
+            write!(push, "<p>{endpoint} has accepted {} points; {} wait.{error}</p>", now.accepted, now.pending_points);
+    }
+    if push.is_empty() {
+        push.push_str("<p>Nothing is pushed.</p>");
+    }
     format!(
         "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>promdog</title>\
          <style>body{{font-family:sans-serif;margin:2em}}td{{padding:0 1em 0 0}}</style>\
          <h1>promdog {}</h1><p><a href=\"metrics\">/metrics</a>: the translated view. \
          <a href=\"internal/metrics\">/internal/metrics</a>: about promdog itself.</p>\
-         <table>{rows}</table><p>{push}</p></html>\n",
+         <table>{rows}</table>{push}</html>\n",
         env!("CARGO_PKG_VERSION")
     )
 }

@@ -26,6 +26,7 @@ fn make(found: &Found, since: SystemTime) -> Arc<Target> {
     };
     let params = pull::Params {
         name: format!("g/{}", found.name),
+        key: String::new(),
         mapping: Arc::new(Mapping::default()),
         translate: translate::Params { namespace: None, tags: Vec::new(), limits: translate::Limits::default() },
         first_value: FirstValue::Prove,
@@ -33,7 +34,8 @@ fn make(found: &Found, since: SystemTime) -> Arc<Target> {
         host: None,
         timeout: Duration::from_secs(1),
     };
-    Target::new(params, Scraper::new(scrape).unwrap(), Metrics::default(), since)
+    let history = pull::History { watching_since: since, saved: None };
+    Target::new(params, Scraper::new(scrape).unwrap(), Metrics::default(), history)
 }
 
 /// One group; `bad` cannot be made.
@@ -45,7 +47,13 @@ fn group() -> (Targets, Made) {
         log.lock().unwrap().push((found.name.clone(), since));
         Ok(make(found, since))
     });
-    (Targets::new(vec![Entry::Discovered { name: "g".to_owned(), make }], Metrics::default()), made)
+    (
+        Targets::new(
+            vec![Entry::Discovered { name: "g".to_owned(), make, since: SystemTime::now() }],
+            Metrics::default(),
+        ),
+        made,
+    )
 }
 
 fn names(targets: &Targets) -> Vec<String> {

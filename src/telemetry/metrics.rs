@@ -1,7 +1,7 @@
 //! Our own metric families, served under `/internal/metrics`: what pulls and pushes did.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,7 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::datadog::stats::Snapshot;
+use super::senders::Senders;
+use crate::datadog::stats::Stats;
 use crate::delta::Advance;
 use crate::ledger::{Fate, Ledger};
 
@@ -35,11 +36,6 @@ struct ResultOfTarget {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfFate {
-    fate: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfWatch {
     watch: String,
 }
@@ -55,15 +51,8 @@ struct OfGroup {
     group: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfClass {
-    class: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfState {
-    state: &'static str,
-}
+/// Of a family that is absent until it means something.
+type NoLabels = [(&'static str, &'static str); 0];
 
 /// All families; clones share them.
 #[derive(Clone, Debug)]
@@ -86,10 +75,7 @@ pub struct Metrics {
     watch_up: Family<OfWatch, Gauge>,
     objects: Family<OfWatch, Gauge>,
     unreadable: Family<OfWatch, Gauge>,
-    points: Family<OfFate, Gauge>,
-    pending_bytes: Gauge,
-    requests: Family<OfClass, Gauge>,
-    endpoint_state: Family<OfState, Gauge>,
+    state_writable: Family<NoLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -117,7 +103,6 @@ impl Default for Metrics {
             family!("unmatched_rules", "Rules of the mapping that no family of the target has matched yet");
         let late: Counter =
             family!("late_pushes", "Pushes that carry more than one interval, because pulls were missed");
-        let points: Family<OfFate, Gauge> = family!("points", "Points by what became of them, since the start");
         let discovered: Family<OfGroup, Gauge> = family!("discovered_targets", "Targets that a discovery finds");
         let lists: Family<ResultOfWatch, Counter> =
             family!("kubernetes_lists", "Lists of the Kubernetes API, by how they ended");
@@ -128,10 +113,8 @@ impl Default for Metrics {
         let objects: Family<OfWatch, Gauge> = family!("kubernetes_objects", "Objects that are known");
         let unreadable: Family<OfWatch, Gauge> =
             family!("kubernetes_unreadable_objects", "Objects that are there and cannot be read");
-        let pending_bytes: Gauge = family!("pending_bytes", "Compressed bytes that wait to be sent");
-        let requests: Family<OfClass, Gauge> = family!("requests", "Requests to Datadog by outcome, since the start");
-        let endpoint_state: Family<OfState, Gauge> =
-            family!("endpoint_state", "What the sender is about: 1 for the state it is in");
+        let state_writable: Family<NoLabels, Gauge> =
+            family!("state_writable", "Whether the state directory can be written: 1 or 0; absent without one");
         Self {
             registry: Arc::new(Mutex::new(registry)),
             samples,
@@ -150,10 +133,7 @@ impl Default for Metrics {
             watch_up,
             objects,
             unreadable,
-            points,
-            pending_bytes,
-            requests,
-            endpoint_state,
+            state_writable,
         }
     }
 }
@@ -235,31 +215,26 @@ impl Metrics {
         self.unreadable.get_or_create(&labels).set(signed(unreadable));
     }
 
-    /// Shows what has become of points so far.
-    pub fn sender(&self, snapshot: &Snapshot) {
-        let Snapshot {
-            submitted: _, accepted, refused, dropped, pending_points, pending_bytes, requests, state, ..
-        } = snapshot;
-        let dropped = dropped.iter().map(|(reason, points)| (reason.label(), *points));
-        let fates = [("accepted", *accepted), ("refused", *refused), ("pending", *pending_points)];
-        for (fate, points) in fates.into_iter().chain(dropped) {
-            self.points.get_or_create(&OfFate { fate }).set(signed(points));
-        }
-        for (class, count) in requests {
-            self.requests.get_or_create(&OfClass { class: class.label() }).set(signed(*count));
-        }
-        self.pending_bytes.set(signed(*pending_bytes));
-        self.endpoint_state.clear();
-        self.endpoint_state.get_or_create(&OfState { state: state.label() }).set(1);
+    /// Shows whether what is taken can be kept on disk.
+    pub fn state_writable(&self, writable: bool) {
+        self.state_writable.get_or_create(&[]).set(i64::from(writable));
+    }
+
+    /// Shows what these senders count, from now on.
+    pub fn show_senders(&self, stats: Vec<Arc<Stats>>) {
+        self.registry().register_collector(Box::new(Senders(stats)));
     }
 
     /// The page of `/internal/metrics`, as OpenMetrics text.
     #[must_use]
     pub fn page(&self) -> String {
         let mut out = String::new();
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        encode(&mut out, &registry).expect("writing to a string cannot fail");
+        encode(&mut out, &self.registry()).expect("writing to a string cannot fail");
         out
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

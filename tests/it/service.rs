@@ -332,7 +332,7 @@ async fn the_scrapers_own_time_out_ends_the_wait() {
 async fn without_a_key_all_but_the_push_works() {
     let mock = virt_api().await;
     let running = promdog(&one_target(&mock, ""), None).await;
-    assert!(running.stats.is_none());
+    assert!(running.stats.is_empty());
     for path in ["/", "/metrics", "/internal/metrics", "/-/healthy", "/-/ready"] {
         assert_eq!(get(&running, path).await.0, 200, "{path}");
     }
@@ -344,9 +344,9 @@ async fn without_a_key_all_but_the_push_works() {
 async fn a_refused_key_is_told_and_the_page_goes_on() {
     let (mock, intake) = (virt_api().await, intake().await);
     let running = promdog(&one_target(&mock, ""), Some((&intake, "another-key"))).await;
-    let page = get_until(&running, "/internal/metrics", "promdog_endpoint_state{state=\"key_refused\"} 1").await;
+    let page = get_until(&running, "/internal/metrics", "state=\"key_refused\"} 1").await;
     assert!(!page.contains("another-key"));
-    let error = running.stats.as_ref().expect("it pushes").snapshot().last_error.expect("an error");
+    let error = running.stats[0].snapshot().last_error.expect("an error");
     assert!(error.contains("the API key was refused (403: Forbidden): check DD_API_KEY and DD_SITE"), "{error}");
     assert_eq!(lines(&get(&running, "/metrics").await.1, "promdog_target_up"), [r#"promdog_target_up{target="t"} 1"#]);
     assert_eq!(intake.points(), []);

@@ -25,20 +25,24 @@ const CORE: [(&str, &[&str]); 13] = [
 ];
 
 /// The shell, and what each room may name of the shell. All of it may name the core.
-const SHELL: [(&str, &[&str]); 16] = [
+const SHELL: [(&str, &[&str]); 17] = [
     ("backoff", &[]),
+    ("store", &[]),
     ("telemetry", &["datadog"]),
     ("tls", &[]),
     ("scrape", &["tls"]),
     ("cluster", &["backoff", "telemetry", "tls"]),
-    ("datadog", &["backoff", "tls"]),
+    ("datadog", &["backoff", "store", "tls"]),
     ("pull", &["scrape", "telemetry"]),
     ("targets", &["cluster", "pull", "scrape", "telemetry", "tls"]),
-    ("push", &["cluster", "datadog", "pull", "targets", "telemetry"]),
+    ("push", &["cluster", "datadog", "pull", "store", "targets", "telemetry"]),
     ("server", &["cluster", "datadog", "pull", "push", "targets", "telemetry"]),
-    ("config", &["cluster", "datadog", "push", "scrape", "targets", "telemetry", "tls"]),
+    ("config", &["cluster", "datadog", "push", "scrape", "store", "targets", "telemetry", "tls"]),
     ("mock", &["tls"]),
-    ("app", &["cluster", "config", "datadog", "pull", "push", "scrape", "server", "targets", "telemetry", "tls"]),
+    (
+        "app",
+        &["cluster", "config", "datadog", "pull", "push", "scrape", "server", "store", "targets", "telemetry", "tls"],
+    ),
     ("cli", &["app", "config", "mock", "scrape", "targets", "telemetry", "tls", "datadog"]),
     ("main", &["cli"]),
     ("lib", &[]),
