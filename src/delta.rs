@@ -75,8 +75,18 @@ struct Process {
     /// The last finite value of each source slot.
     totals: Column,
     last: Last,
-    /// Totals of series that are not in the catalogue, by identity, and when they left it.
-    retired: BTreeMap<u128, (f64, UnixMillis)>,
+    /// Totals of series that are not in the catalogue, by identity.
+    retired: BTreeMap<u128, Retired>,
+}
+
+/// The total of a series that is not in the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Retired {
+    pub total: f64,
+    /// When it left.
+    pub left: UnixMillis,
+    /// Start of the process that counted it, which may have been replaced since; seconds, absent if that was not known.
+    pub start: Option<f64>,
 }
 
 /// The series of a process' last pull, if that was complete: what is missing there did not exist then.
@@ -106,14 +116,22 @@ impl Process {
         Self { start, totals: Column::default(), last: Last::Unknown, retired: BTreeMap::new() }
     }
 
-    /// Makes room for the view's slots, and finds the totals of series that have come back.
-    fn meet(&mut self, view: &View) {
+    /// Makes room for the view's slots, and finds the totals of series that have come back. What a predecessor counted says
+    /// nothing about them where totals start again with the process.
+    fn meet(&mut self, view: &View, mapping: &Mapping) {
         self.totals.grow(view.catalog.slots.len());
         if self.retired.is_empty() {
             return;
         }
+        let start = self.start;
+        let same = |other: Option<f64>| match (start, other) {
+            (Some(start), Some(other)) => (start - other).abs() < SAME_START_SECONDS,
+            (None, _) | (_, None) => true,
+        };
         for (id, _) in view.source.iter().filter(|(id, _)| !self.totals.is_present(*id)).collect::<Vec<_>>() {
-            if let Some((total, _)) = self.retired.remove(&view.catalog.identities[id]) {
+            if let Some(Retired { total, start, .. }) = self.retired.remove(&view.catalog.identities[id])
+                && (same(start) || epoch_of(view, mapping, id) != Epoch::Process)
+            {
                 self.totals.set(id, total);
             }
         }
@@ -148,7 +166,7 @@ impl Cursor {
         self.owed.grow(slots);
         let start = start_time(view);
         for process in &mut self.processes {
-            process.meet(view);
+            process.meet(view, mapping);
         }
         let (mut process, change, mut rule) = self.identify(view, start, moment);
         process.totals.grow(slots);
@@ -275,9 +293,11 @@ impl Cursor {
             new
         };
         for process in &mut self.processes {
-            process.retired.retain(|_, (_, left)| now.0.saturating_sub(left.0) < KEEP_RETIRED_MILLIS);
+            process.retired.retain(|_, retired| now.0.saturating_sub(retired.left.0) < KEEP_RETIRED_MILLIS);
             let gone = process.totals.iter().filter(|(id, _)| moved.get(*id).is_none_or(|to| *to == NO_OUTPUT));
-            process.retired.extend(gone.map(|(id, total)| (old.identities[id], (total, now))));
+            let start = process.start;
+            let retire = |(id, total)| (old.identities[id], Retired { total, left: now, start });
+            process.retired.extend(gone.map(retire));
             process.totals = follow(&process.totals);
             if let Last::Slots(slots) = &mut process.last {
                 *slots = follow(slots);

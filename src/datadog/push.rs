@@ -233,7 +233,7 @@ impl Worker {
     }
 
     fn refuse(&mut self, queued: Queued, code: u16, text: &str) {
-        self.stats.refused(&queued.body);
+        self.stats.refused(&queued);
         self.outbox.note(Change::Gone(queued.id));
         let text = match code {
             300..=399 => format!(

@@ -80,6 +80,8 @@ const RATE_SECONDS: i64 = 900;
 pub struct Stats {
     name: String,
     submitted: AtomicU64,
+    /// Of those submitted, what the task has seen.
+    seen: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
@@ -185,26 +187,23 @@ impl Stats {
         self.last_error.store(None);
     }
 
-    pub(super) fn refused(&self, body: &Body) {
-        add(&self.refused, body.points);
-        self.lose(body, "refused");
+    pub(super) fn refused(&self, queued: &Queued) {
+        self.give_up(queued, &self.refused, "refused");
     }
 
-    /// Bodies that may have arrived are uncertain; the increases of the others are lost.
     pub(super) fn dropped(&self, Dropped { reason, bodies }: &Dropped) {
         let index = match reason {
             DropReason::QueueFull => 0,
             DropReason::TooOld => 1,
         };
-        for Queued { body, uncertain, .. } in bodies {
-            if *uncertain {
-                add(&self.uncertain, body.points);
-                self.lose(body, "uncertain");
-            } else {
-                add(&self.dropped[index], body.points);
-                self.lose(body, reason.label());
-            }
-        }
+        bodies.iter().for_each(|queued| self.give_up(queued, &self.dropped[index], reason.label()));
+    }
+
+    /// A body that may have arrived is uncertain, whatever ends it; of others the increases are lost.
+    fn give_up(&self, Queued { body, uncertain, .. }: &Queued, counter: &AtomicU64, reason: &'static str) {
+        let (counter, reason) = if *uncertain { (&self.uncertain, "uncertain") } else { (counter, reason) };
+        add(counter, body.points);
+        self.lose(body, reason);
     }
 
     fn lose(&self, body: &Body, reason: &'static str) {
@@ -221,6 +220,7 @@ impl Stats {
 
     /// Takes note of what came, for the rate.
     pub(super) fn arrived(&self, bodies: &[Queued], now_seconds: i64) {
+        add(&self.seen, bodies.iter().map(|queued| queued.body.points).sum());
         let bytes = bodies.iter().map(|queued| queued.body.zstd.len()).sum();
         let mut came = lock(&self.came);
         came.push_back((now_seconds, bytes));
@@ -271,6 +271,14 @@ impl Stats {
         self.queue_free_bytes.store(queue.free_bytes() as u64, Ordering::Relaxed);
         let oldest = queue.oldest_second().into_iter().chain(second).min();
         self.oldest_pending_second.store(oldest.unwrap_or(0), Ordering::Relaxed);
+        debug_assert!(self.balances(), "every point has one fate: {self:?}");
+    }
+
+    /// Whether every point that the task has seen has one fate. The task alone may ask: it alone changes them.
+    fn balances(&self) -> bool {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let settled = [&self.accepted, &self.refused, &self.uncertain, &self.pending_points];
+        load(&self.seen) == settled.into_iter().chain(&self.dropped).map(load).sum::<u64>()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Cursor, FirstValue, Last, Process};
+use super::{Cursor, FirstValue, Last, Process, Retired};
 use crate::catalog::Catalog;
 use crate::time::UnixMillis;
 use crate::view::Column;
@@ -26,8 +26,8 @@ pub struct Kept {
     /// By slot, finite.
     pub totals: Column,
     pub last: Last,
-    /// Totals of series that are not in the catalogue, and when they left it.
-    pub retired: BTreeMap<u128, (f64, UnixMillis)>,
+    /// Totals of series that are not in the catalogue.
+    pub retired: BTreeMap<u128, Retired>,
 }
 
 /// The same, as it is read back.
@@ -41,8 +41,8 @@ pub struct Saved {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SavedProcess {
     pub start: f64,
-    /// By identity, with the time when the series left the catalogue; those that were in it have the last good pull's.
-    pub totals: BTreeMap<u128, (f64, UnixMillis)>,
+    /// By identity. Those that were in the catalogue have left it with the last good pull.
+    pub totals: BTreeMap<u128, Retired>,
     /// Series of its last pull, if that was complete.
     pub last: Option<BTreeSet<u128>>,
 }
@@ -55,7 +55,9 @@ impl Checkpoint {
         let identity = |slot: usize| self.catalog.identities[slot];
         let process = |kept: &Kept| {
             let mut totals = kept.retired.clone();
-            totals.extend(kept.totals.iter().map(|(slot, total)| (identity(slot), (total, now))));
+            let start = Some(kept.start);
+            let retire = |(slot, total)| (identity(slot), Retired { total, left: now, start });
+            totals.extend(kept.totals.iter().map(retire));
             let last = match &kept.last {
                 Last::Unknown => None,
                 Last::Slots(slots) => Some(slots.iter().map(|(slot, _)| identity(slot)).collect()),

@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::KEEP;
 use super::record::{ChunkKey, Kind, seal, target_key};
-use crate::delta::Last;
 use crate::delta::saved::{Checkpoint, Kept};
+use crate::delta::{Last, Retired};
 use crate::time::UnixMillis;
 use crate::view::Column;
 
@@ -103,11 +103,12 @@ impl Written {
             writer.column(
                 start,
                 Kind::Retired,
-                retired.iter().map(|(identity, (total, left))| {
-                    let mut row = [0; 32];
+                retired.iter().map(|(identity, Retired { total, left, start })| {
+                    let mut row = [0; 40];
                     row[..16].copy_from_slice(&identity.to_le_bytes());
                     row[16..24].copy_from_slice(&total.to_le_bytes());
-                    row[24..].copy_from_slice(&left.0.to_le_bytes());
+                    row[24..32].copy_from_slice(&left.0.to_le_bytes());
+                    row[32..].copy_from_slice(&start.unwrap_or(f64::NAN).to_le_bytes());
                     row
                 }),
             )?;

@@ -7,6 +7,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableErro
 use super::columns::{Head, ProcessHead, Written};
 use super::record::{Broken, ChunkKey, Kind, queue_entry, target_name, unseal};
 use super::{COLUMNS, FORMAT, KEEP, META, QUEUE, State, TARGETS};
+use crate::delta::Retired;
 use crate::delta::saved::{Saved, SavedProcess};
 use crate::time::UnixMillis;
 
@@ -144,13 +145,13 @@ fn saved(head: &Head, chunks: &BTreeMap<ChunkKey, Vec<u8>>) -> Result<Saved, Bro
     let last_good = head.last_good.map(UnixMillis);
     let known: Vec<u128> = identities(&column(chunks, 0, Kind::Identities))?.collect();
     let process = |ProcessHead { start, last }: &ProcessHead| {
-        let mut totals: BTreeMap<u128, (f64, UnixMillis)> = BTreeMap::new();
-        for row in rows::<32>(&column(chunks, *start, Kind::Retired))? {
+        let mut totals: BTreeMap<u128, Retired> = BTreeMap::new();
+        for row in rows::<40>(&column(chunks, *start, Kind::Retired))? {
             let (identity, rest) = row.split_first_chunk::<16>().ok_or(Broken::Shape)?;
-            let (total, left) = rest.split_first_chunk::<8>().ok_or(Broken::Shape)?;
-            let left = <[u8; 8]>::try_from(left).map_err(|_| Broken::Shape)?;
-            let kept = (f64::from_le_bytes(*total), UnixMillis(i64::from_le_bytes(left)));
-            totals.insert(u128::from_le_bytes(*identity), kept);
+            let [total, left, start] = rows::<8>(rest)? else { return Err(Broken::Shape) };
+            let start = Some(f64::from_le_bytes(*start)).filter(|start| !start.is_nan());
+            let left = UnixMillis(i64::from_le_bytes(*left));
+            totals.insert(u128::from_le_bytes(*identity), Retired { total: f64::from_le_bytes(*total), left, start });
         }
         let bytes = column(chunks, *start, Kind::Totals);
         let by_slot = rows::<8>(&bytes)?;
@@ -159,7 +160,9 @@ fn saved(head: &Head, chunks: &BTreeMap<ChunkKey, Vec<u8>>) -> Result<Saved, Bro
         }
         let present =
             known.iter().zip(by_slot.iter().map(|row| f64::from_le_bytes(*row))).filter(|(_, total)| !total.is_nan());
-        totals.extend(present.map(|(identity, total)| (*identity, (total, last_good.unwrap_or_default()))));
+        let left = last_good.unwrap_or_default();
+        let counted_by = Some(f64::from_bits(*start));
+        totals.extend(present.map(|(identity, total)| (*identity, Retired { total, left, start: counted_by })));
         let last = if *last {
             let bits = column(chunks, *start, Kind::Last);
             let bits = rows::<8>(&bits)?;

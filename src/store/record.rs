@@ -66,7 +66,7 @@ pub(super) enum Kind {
     Last = 2,
     /// The same as identities: `u128`.
     LastIdentities = 3,
-    /// Identity, total, and milliseconds when it left: `u128`, `f64`, `i64`.
+    /// Identity, total, milliseconds when it left, and start of who counted it: `u128`, `f64`, `i64`, `f64` or NaN.
     Retired = 4,
 }
 

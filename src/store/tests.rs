@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
-use crate::delta::Last;
 use crate::delta::saved::Kept;
+use crate::delta::{Last, Retired};
 use crate::payload::Body;
 use crate::store::outbox::Id;
 use crate::view::Column;
@@ -30,13 +30,13 @@ fn checkpoint(series: usize, base: f64) -> Checkpoint {
     (0..series).filter(|at| at % 3 != 0).for_each(|at| totals.set(at, base + at as f64));
     let mut last = Column::new(series);
     (0..series).filter(|at| at % 2 == 0).for_each(|at| last.set(at, 1.0));
-    let retired = [(3_u128, (5.0, UnixMillis(4)))].into();
+    let retired = [(3_u128, Retired { total: 5.0, left: UnixMillis(4), start: Some(1.4e9) })].into();
     let kept = Kept { start: 1.5e9, totals, last: Last::Slots(last), retired };
     let silent = Kept {
         start: 1.6e9,
         totals: Column::default(),
         last: Last::Identities(BTreeSet::from([9, 8])),
-        retired: [(8_u128, (1.0, UnixMillis(2)))].into(),
+        retired: [(8_u128, Retired { total: 1.0, left: UnixMillis(2), start: None })].into(),
     };
     Checkpoint { catalog, last_good: Some(UnixMillis(77)), processes: vec![silent, kept] }
 }

@@ -10,7 +10,7 @@ use promdog::config::{Config, File};
 use promdog::mock::intake::Intake;
 use promdog::mock::virt_api::VirtApi;
 
-use crate::stage::{KEY, PATIENCE, arrived, expect, get_until, intake, promdog, virt_api};
+use crate::stage::{KEY, PATIENCE, arrived, expect, get, get_until, intake, promdog, virt_api};
 
 const REQUESTS: &str = "kubevirt_api.rest.client_requests.count";
 const METHOD: &[&str] = &["method:GET"];
@@ -178,4 +178,66 @@ async fn increases_that_are_given_up_are_counted_by_metric() {
     assert!(page.contains(&format!("promdog_points_total{{endpoint=\"{endpoint}\",fate=\"accepted\"}} 0")), "{page}");
     running.stop().await;
     assert!(intake.points().is_empty());
+}
+
+/// Datadog is away for longer than the queue has room for: the oldest goes, every increase that went is counted, and the
+/// newest comes first when it is back.
+#[tokio::test]
+async fn an_outage_that_is_too_long_costs_the_oldest_and_every_increase_of_it_is_counted() {
+    let (mock, intake, dir) = (virt_api().await, intake().await, tempfile::tempdir().expect("a folder"));
+    let endpoint = intake.running.address;
+    // Room for about five batches of this target.
+    let configuration = configuration(&mock, dir.path()) + "datadog: { queue_max_bytes: 1500 }\n";
+    mock.set_page(Some(page(1000, 0)));
+    let running = promdog(&configuration, Some((&intake, KEY))).await;
+    pushed(&intake).await;
+    intake.running.faults.set(vec!["status=503".parse().expect("a fault")]);
+    let lost = |page: &str| {
+        let line = format!(
+            "promdog_increase_lost_total{{endpoint=\"{endpoint}\",metric=\"{REQUESTS}\",reason=\"queue_full\"}} "
+        );
+        page.lines().find_map(|known| known.strip_prefix(&line)?.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    let number = |page: &str, name: &str| {
+        let line = format!("{name}{{endpoint=\"{endpoint}\"}} ");
+        page.lines().find_map(|known| known.strip_prefix(&line)?.parse::<f64>().ok())
+    };
+    let mut total = 0;
+    let full = async {
+        loop {
+            total += 1;
+            mock.set_page(Some(page(1000, total)));
+            let (_, now) = get(&running, "/internal/metrics").await;
+            assert!(number(&now, "promdog_pending_bytes").is_some_and(|bytes| bytes <= 1500.0 + 600.0), "{now}");
+            if lost(&now) >= 3.0 {
+                assert!(number(&now, "promdog_queue_capacity_seconds").is_some(), "{now}");
+                assert!(number(&now, "promdog_oldest_pending_seconds").is_some_and(|age| age >= 1.0), "{now}");
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, full).await.expect("the queue is full in the end");
+    let before = intake.points().len();
+    intake.running.faults.set(Vec::new());
+    // What arrived and what was lost is the growth, to the last unit.
+    let whole = async {
+        loop {
+            let (_, now) = get(&running, "/internal/metrics").await;
+            let arrived: f64 = arrived(&intake.points(), REQUESTS, METHOD).iter().sum();
+            if arrived + lost(&now) == total as f64 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, whole).await.expect("nothing is missing but what was counted");
+    let seconds: Vec<i64> =
+        intake.points()[before..].iter().filter(|point| point.name == REQUESTS).map(|point| point.timestamp).collect();
+    // The one that was under way is tried first; of the others the newest.
+    let backlog: Vec<i64> = seconds.iter().skip(1).take(3).copied().collect();
+    assert!(backlog.windows(2).any(|pair| pair[0] > pair[1]), "newest first: {seconds:?}");
+    let size = fs::metadata(dir.path().join("state.redb")).expect("it is there").len();
+    assert!(size < 4 << 20, "{size} bytes on disk");
+    running.stop().await;
 }
