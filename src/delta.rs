@@ -8,12 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Catalog, NO_OUTPUT, Part, Route, Slot};
+use self::merged::{Merged, Part};
+use crate::catalog::{self, Catalog, NO_OUTPUT, Route, Slot};
 use crate::exposition::family::FamilyType;
 use crate::mapping::{Epoch, Mapping};
 use crate::time::UnixMillis;
 use crate::view::{Column, View};
 
+mod merged;
 pub mod saved;
 
 /// Starts closer than this are one process if nothing fell: Go derives the start from the boot time, so a step of the
@@ -146,12 +148,19 @@ pub struct Cursor {
     processes: Vec<Process>,
     last_good: Option<UnixMillis>,
     owed: Column,
+    merged: Merged,
 }
 
 impl Cursor {
     #[must_use]
     pub fn new(first_value: FirstValue) -> Self {
-        Self { first_value, processes: Vec::new(), last_good: None, owed: Column::default() }
+        Self { first_value, processes: Vec::new(), last_good: None, owed: Column::default(), merged: Merged::default() }
+    }
+
+    /// Makes counters that several sources feed grow by what was proven, instead of showing the sum of what is there.
+    /// After [`Cursor::advance`].
+    pub fn merge(&self, view: &mut View) {
+        self.merged.show(view);
     }
 
     /// How many processes have answered; more than one at a time means that the URL is load-balanced.
@@ -172,6 +181,8 @@ impl Cursor {
         process.totals.grow(slots);
         let fallen = Fallen::find(view, &process.totals);
         let mut advance = Advance { process: change, ..Advance::default() };
+        self.merged.meet(&view.catalog);
+        let mut parts = Vec::new();
         if change == ProcessChange::Same {
             advance.resets = fallen.rows.iter().filter(|fell| **fell).count() as u64;
         }
@@ -189,12 +200,17 @@ impl Cursor {
             }
             let increase = increase(view, &process, &fallen, rule, epoch, id, value);
             process.totals.set(id, value);
+            let out = view.catalog.slots[id].out as usize;
+            if self.merged.is_shared(out) && view.folded.is_present(id) {
+                parts.push(Part { out, value, increase });
+            }
             match increase {
                 Some(increase) if view.folded.is_present(id) => self.owed.add(id, increase),
                 Some(_) => {}
                 None => advance.baselines += u64::from(view.folded.is_present(id)),
             }
         }
+        self.merged.take_in(&view.catalog, &parts, change == ProcessChange::First);
         if change == ProcessChange::Replaced {
             // What the predecessor had counted of series that are still to come says nothing about them.
             let left = process.totals.iter().map(|(id, _)| id).filter(|id| !view.source.is_present(*id));
@@ -304,6 +320,7 @@ impl Cursor {
             }
         }
         self.owed = follow(&self.owed);
+        self.merged = Merged::restored(self.merged.by_identity(old));
     }
 }
 
@@ -382,7 +399,7 @@ fn grows(catalog: &Catalog, slot: &Slot) -> bool {
     }
     match catalog.family(catalog.row(slot)).kind {
         FamilyType::Counter | FamilyType::Histogram => true,
-        FamilyType::Summary => !matches!(slot.part, Part::Quantile(_)),
+        FamilyType::Summary => !matches!(slot.part, catalog::Part::Quantile(_)),
         FamilyType::Gauge
         | FamilyType::Untyped
         | FamilyType::GaugeHistogram

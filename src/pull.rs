@@ -216,7 +216,7 @@ impl Target {
     /// Translates a document and advances the cursor, as one step under the lock.
     fn take_in(&self, fetched: &Fetched) -> Result<Arc<View>, Failure> {
         let mut state = lock(&self.state);
-        let view = Arc::new(state.translator.read(&fetched.body));
+        let mut view = state.translator.read(&fetched.body);
         if looks_foreign(&view.ledger) {
             return Err(Failure::Foreign(describe_refusals(&view.ledger)));
         }
@@ -241,6 +241,8 @@ impl Target {
         if !state.left {
             self.metrics.pulled(&self.params.name, &view.ledger, &advance);
         }
+        state.cursor.merge(&mut view);
+        let view = Arc::new(view);
         state.last_good = Some(Arc::clone(&view));
         Ok(view)
     }

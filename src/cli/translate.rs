@@ -93,12 +93,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stdout = stdout();
     for (index, input) in args.inputs.iter().enumerate() {
         let (text, date) = reader.read(input, index)?;
-        let view = translator.read(&text);
+        let mut view = translator.read(&text);
         if looks_foreign(&view.ledger) {
             bail!("{input} is no exposition: {}", describe_refusals(&view.ledger));
         }
         let moment = clock.pulled(&view, date);
         let advance = cursor.advance(&view, &mapping, moment);
+        cursor.merge(&mut view);
         let last = index + 1 == args.inputs.len();
         match args.output {
             Output::Table => {

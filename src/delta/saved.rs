@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::merged::Merged;
 use super::{Cursor, FirstValue, Last, Process, Retired};
 use crate::catalog::Catalog;
 use crate::time::UnixMillis;
@@ -17,6 +18,8 @@ pub struct Checkpoint {
     pub last_good: Option<UnixMillis>,
     /// The one seen last is last. Processes without a start time are left out: nothing would tell them again.
     pub processes: Vec<Kept>,
+    /// Totals of counters that several sources feed, by what tells the output.
+    pub merged: BTreeMap<u128, f64>,
 }
 
 /// One process of a checkpoint.
@@ -35,6 +38,7 @@ pub struct Kept {
 pub struct Saved {
     pub last_good: Option<UnixMillis>,
     pub processes: Vec<SavedProcess>,
+    pub merged: BTreeMap<u128, f64>,
 }
 
 /// One process of [`Saved`].
@@ -65,7 +69,11 @@ impl Checkpoint {
             };
             SavedProcess { start: kept.start, totals, last }
         };
-        Saved { last_good: self.last_good, processes: self.processes.iter().map(process).collect() }
+        Saved {
+            last_good: self.last_good,
+            processes: self.processes.iter().map(process).collect(),
+            merged: self.merged.clone(),
+        }
     }
 }
 
@@ -73,13 +81,18 @@ impl Cursor {
     /// A cursor that goes on where an earlier promdog was.
     #[must_use]
     pub fn restored(first_value: FirstValue, saved: Saved) -> Self {
-        let Saved { last_good, processes } = saved;
+        let Saved { last_good, processes, merged } = saved;
         let process = |SavedProcess { start, totals, last }: SavedProcess| Process {
             last: last.map_or(Last::Unknown, Last::Identities),
             retired: totals,
             ..Process::new(Some(start))
         };
-        Self { processes: processes.into_iter().map(process).collect(), last_good, ..Self::new(first_value) }
+        Self {
+            processes: processes.into_iter().map(process).collect(),
+            last_good,
+            merged: Merged::restored(merged),
+            ..Self::new(first_value)
+        }
     }
 
     /// What another promdog needs to go on from here. What is owed is not in it: take that first.
@@ -93,6 +106,7 @@ impl Cursor {
             catalog: Arc::clone(catalog),
             last_good: self.last_good,
             processes: self.processes.iter().filter_map(kept).collect(),
+            merged: self.merged.by_identity(catalog),
         }
     }
 }

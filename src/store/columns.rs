@@ -79,12 +79,19 @@ impl Written {
         checkpoint: &Checkpoint,
         now: UnixMillis,
     ) -> Result<(), StorageError> {
-        let Checkpoint { catalog, last_good, processes } = checkpoint;
+        let Checkpoint { catalog, last_good, processes, merged } = checkpoint;
         let target = self.targets.entry(name.to_owned()).or_default();
         target.seen = now;
         let mut writer =
             Writer { name, columns, chunks: &mut target.chunks, there: BTreeSet::new(), buffer: Vec::new() };
         writer.column(0, Kind::Identities, catalog.identities.iter().map(|identity| identity.to_le_bytes()))?;
+        let of_output = |(identity, total): (&u128, &f64)| {
+            let mut row = [0; 24];
+            row[..16].copy_from_slice(&identity.to_le_bytes());
+            row[16..].copy_from_slice(&total.to_le_bytes());
+            row
+        };
+        writer.column(0, Kind::Merged, merged.iter().map(of_output))?;
         for Kept { start, totals, last, retired } in processes {
             let start = start.to_bits();
             let total = |slot: usize| totals.get(slot).unwrap_or(f64::NAN).to_le_bytes();

@@ -176,5 +176,11 @@ fn saved(head: &Head, chunks: &BTreeMap<ChunkKey, Vec<u8>>) -> Result<Saved, Bro
         };
         Ok(SavedProcess { start: f64::from_bits(*start), totals, last })
     };
-    Ok(Saved { last_good, processes: head.processes.iter().map(process).collect::<Result<_, Broken>>()? })
+    let mut merged = BTreeMap::new();
+    for row in rows::<24>(&column(chunks, 0, Kind::Merged))? {
+        let (identity, total) = row.split_first_chunk::<16>().ok_or(Broken::Shape)?;
+        let total = <[u8; 8]>::try_from(total).map_err(|_| Broken::Shape)?;
+        merged.insert(u128::from_le_bytes(*identity), f64::from_le_bytes(total));
+    }
+    Ok(Saved { last_good, processes: head.processes.iter().map(process).collect::<Result<_, Broken>>()?, merged })
 }

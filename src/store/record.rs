@@ -68,10 +68,13 @@ pub(super) enum Kind {
     LastIdentities = 3,
     /// Identity, total, milliseconds when it left, and start of who counted it: `u128`, `f64`, `i64`, `f64` or NaN.
     Retired = 4,
+    /// Identity of an output, and its total: `u128`, `f64`.
+    Merged = 5,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Identities, Self::Totals, Self::Last, Self::LastIdentities, Self::Retired];
+    const ALL: [Self; 6] =
+        [Self::Identities, Self::Totals, Self::Last, Self::LastIdentities, Self::Retired, Self::Merged];
 }
 
 impl ChunkKey {

@@ -38,7 +38,7 @@ fn checkpoint(series: usize, base: f64) -> Checkpoint {
         last: Last::Identities(BTreeSet::from([9, 8])),
         retired: [(8_u128, Retired { total: 1.0, left: UnixMillis(2), start: None })].into(),
     };
-    Checkpoint { catalog, last_good: Some(UnixMillis(77)), processes: vec![silent, kept] }
+    Checkpoint { catalog, last_good: Some(UnixMillis(77)), processes: vec![silent, kept], merged: [(5, 1.5)].into() }
 }
 
 fn body(second: i64, number: u64) -> Entry {

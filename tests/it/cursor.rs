@@ -1,6 +1,7 @@
 //! Increases are proven, never guessed: the rules one by one, and the accounting as a property.
 
 use promdog::delta::ProcessChange;
+use promdog::view::{self, View};
 use proptest::prelude::*;
 
 use crate::support::{Target, WATCHED, mapping};
@@ -266,6 +267,43 @@ fn several_processes_behind_one_url_survive_our_restart_also_those_that_stay_sil
     // The other has not answered since; it is stored as it was read.
     target.promdog_restarts();
     assert_eq!(target.grown(46, &counters(-90, &[("a", 504.0)])), ["a.count{} 4"]);
+}
+
+/// The value of a series on the page.
+fn shown(view: &View, series: &str) -> f64 {
+    let page = view::page(&[view], &[]);
+    let line =
+        page.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("no {series} in\n{page}"));
+    line.trim().parse().expect("a number")
+}
+
+#[test]
+fn a_merged_counter_on_the_page_falls_never() {
+    let mut target =
+        Target::new(mapping("version: 1\nepoch: process\nmetrics: { a: { name: a, labels: { drop: [x] } }, b: b }\n"));
+    let two = |start: i64, x: f64, y: f64| counters(start, &[("a{x=\"1\"}", x), ("a{x=\"2\"}", y), ("b", x)]);
+    let view = target.pull(1, &two(-100, 10.0, 5.0));
+    assert_eq!((shown(&view, "a_count"), shown(&view, "b_count")), (15.0, 10.0), "at first the sum");
+    let view = target.pull(16, &two(-100, 12.0, 6.0));
+    assert_eq!(shown(&view, "a_count"), 18.0);
+    // One source vanishes.
+    let view = target.pull(31, &counters(-100, &[("a{x=\"1\"}", 13.0)]));
+    assert_eq!(shown(&view, "a_count"), 19.0);
+    // It is back, and one row falls.
+    let view = target.pull(46, &two(-100, 1.0, 8.0));
+    assert_eq!(
+        (shown(&view, "a_count"), shown(&view, "b_count")),
+        (22.0, 1.0),
+        "alone, a counter is as its source has it"
+    );
+    // The process is replaced.
+    let view = target.pull(61, &two(50, 2.0, 1.0));
+    assert_eq!(shown(&view, "a_count"), 25.0);
+    // So are we.
+    target.take(&view);
+    target.promdog_restarts();
+    let view = target.pull(76, &two(50, 4.0, 1.0));
+    assert_eq!(shown(&view, "a_count"), 27.0);
 }
 
 /// What a counter does between two pulls.

@@ -56,12 +56,13 @@ impl Target {
 
     /// Pulls `text` at `seconds` after watching began.
     pub fn pull(&mut self, seconds: i64, text: &str) -> View {
-        let view = self.translator.read(text.as_bytes());
+        let mut view = self.translator.read(text.as_bytes());
         let moment = Moment {
             date: UnixMillis::from_seconds(WATCHED + seconds),
             watching_since: UnixMillis::from_seconds(WATCHED),
         };
         self.advance = self.cursor.advance(&view, &self.mapping, moment);
+        self.cursor.merge(&mut view);
         view
     }
 
