@@ -16,12 +16,14 @@ COPY . .
 RUN --mount=type=cache,id=promdog-cargo,target=/var/cache/cargo \
     --mount=type=cache,id=promdog-target,target=/src/target \
     CARGO_HOME=/var/cache/cargo cargo build --locked --release --bin promdog --features "${FEATURES}" \
-    && install -D target/release/promdog /out/promdog
+    && install -D target/release/promdog /out/promdog && mkdir /out/state
 
 FROM ${RUNTIME_IMAGE}
 # Datadog's certificate is checked against this bundle; a slim Debian has none of its own.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/promdog /usr/local/bin/promdog
+# A volume that is mounted here for the first time is promdog's own.
+COPY --from=build --chown=65532:65532 /out/state /var/lib/promdog
 USER 65532:65532
 EXPOSE 10045
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["promdog", "health"]

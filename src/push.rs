@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::join_all;
 use tokio::sync::Notify;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::cluster::inventories::Inventories;
 use crate::datadog::{Queued, Sender};
@@ -27,6 +27,8 @@ use crate::translate::counts;
 
 /// At the end, pulls that are under way are waited for this long.
 const LAST_PULLS: Duration = Duration::from_secs(2);
+/// A clock that is more seconds behind the last batch was set back.
+const CLOCK_BEHIND: i64 = 60;
 
 /// When and how to push.
 #[derive(Clone, Debug)]
@@ -81,6 +83,8 @@ pub struct Pusher {
     keeper: Keeper,
     /// The second of the last batch, and when it was made.
     last: Option<(i64, Instant)>,
+    /// The operator knows that the clock is.
+    behind: bool,
 }
 
 /// A target and what the last batches held of it.
@@ -118,7 +122,19 @@ impl Pusher {
         last_second: Option<i64>,
     ) -> Self {
         let last = last_second.map(|second| (second, Instant::now()));
-        Self { params, targets, members: Vec::new(), inventories, counts, sink, metrics, demand, keeper, last }
+        Self {
+            params,
+            targets,
+            members: Vec::new(),
+            inventories,
+            counts,
+            sink,
+            metrics,
+            demand,
+            keeper,
+            last,
+            behind: false,
+        }
     }
 
     /// Pushes until `stop` is ready, then once more, and returns where the last batch went and what keeps it.
@@ -180,9 +196,14 @@ impl Pusher {
 
     /// Makes one batch of whatever was pulled since the last one.
     async fn push(&mut self, second: i64) {
-        if self.last.is_some_and(|(last, _)| second <= last) {
+        if let Some((last, _)) = self.last.filter(|(last, _)| second <= *last) {
+            let behind = last - second;
+            if behind > CLOCK_BEHIND && !std::mem::replace(&mut self.behind, true) {
+                warn!(seconds = behind, "the clock is behind the last batch; nothing is pushed until it has caught up");
+            }
             return;
         }
+        self.behind = false;
         let since = self.last.map(|(_, made)| made);
         let (on, every) = (self.params.on, self.params.every);
         let mut checkpoints = Vec::new();

@@ -27,7 +27,7 @@ fn young() -> u64 {
     now.as_secs() + 60
 }
 
-fn pod(name: &str, uid: &str, mock: &VirtApi) -> Value {
+pub fn pod(name: &str, uid: &str, mock: &VirtApi) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": "kubevirt", "uid": uid, "labels": {"kubevirt.io": "virt-api"}},
@@ -39,7 +39,7 @@ fn pod(name: &str, uid: &str, mock: &VirtApi) -> Value {
     })
 }
 
-async fn cluster() -> Kubernetes {
+pub async fn cluster() -> Kubernetes {
     let params = kubernetes::Params { pods: 0, vms: 0, vmis: 0, ..kubernetes::Params::default() };
     Kubernetes::start(params).await.expect("a free port")
 }

@@ -10,6 +10,7 @@ use promdog::config::{Config, File};
 use promdog::mock::intake::Intake;
 use promdog::mock::virt_api::VirtApi;
 
+use crate::discovery::{cluster, pod};
 use crate::stage::{KEY, PATIENCE, arrived, expect, get, get_until, intake, promdog, virt_api};
 
 const REQUESTS: &str = "kubevirt_api.rest.client_requests.count";
@@ -60,6 +61,31 @@ async fn baselines_survive_a_restart_if_the_process_is_the_same() {
     expect(&intake, REQUESTS, METHOD, &[30.0, 7.0]).await;
     running.stop().await;
     assert_eq!(intake.rejections(), []);
+}
+
+/// A pod that promdog knew goes on where it was; one that came while promdog was away counts in full.
+#[tokio::test]
+async fn discovered_pods_are_known_again_after_a_restart() {
+    let (cluster, intake, dir) = (cluster().await, intake().await, tempfile::tempdir().expect("a folder"));
+    let (one, two) = (virt_api().await, virt_api().await);
+    one.set_page(Some(page(1000, 100)));
+    cluster.apply(pod("one", "u1", &one));
+    let configuration = format!(
+        "targets:\n  - kubernetes: {{ selector: kubevirt.io=virt-api, port: metrics, scheme: http }}\n    \
+         health_url: off\npush: {{ every: 1s }}\nkubernetes: {{ url: '{}', inventory: off }}\nstate: {{ dir: '{}' }}\n",
+        cluster.running.url(""),
+        dir.path().display()
+    );
+    let running = promdog(&configuration, Some((&intake, KEY))).await;
+    pushed(&intake).await;
+    running.stop().await;
+    one.set_page(Some(page(1000, 130)));
+    two.set_page(Some(page(now() + 60, 9)));
+    cluster.apply(pod("two", "u2", &two));
+    let running = promdog(&configuration, Some((&intake, KEY))).await;
+    expect(&intake, REQUESTS, &["pod_name:one"], &[30.0]).await;
+    expect(&intake, REQUESTS, &["pod_name:two"], &[9.0]).await;
+    running.stop().await;
 }
 
 #[tokio::test]

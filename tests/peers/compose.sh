@@ -177,6 +177,15 @@ report.check("one that stops is gone", True, ", ".join(wait_for("one target", la
 report.close()
 PY
 
+docker-compose restart promdog >/dev/null 2>&1
+for _ in $(seq 60); do
+    [ "$(docker inspect --format '{{.State.Health.Status}}' "$promdog")" != healthy ] || break
+    sleep 0.5
+done
+kept=$(docker logs "$promdog" 2>&1 | grep 'the state has been read' | tail -1)
+say "after a restart: ${kept#*INFO }"
+[[ $kept =~ targets=[1-9] ]]
+
 # --- the override that sends to a real Datadog: its shape only -------------------------------------------------------
 
 both=(-f docker-compose.yml -f docker-compose.datadog.yml)
