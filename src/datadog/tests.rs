@@ -104,8 +104,10 @@ fn now_seconds() -> i64 {
 
 /// One point per metric.
 fn queued(age_seconds: i64, metrics: &[&str]) -> Queued {
-    let series: Vec<String> =
-        metrics.iter().map(|name| format!(r#"{{"metric":"{name}","points":[{{"timestamp":1,"value":1}}]}}"#)).collect();
+    let series: Vec<String> = metrics
+        .iter()
+        .map(|name| format!(r#"{{"metric":"{name}","type":1,"points":[{{"timestamp":1,"value":1}}]}}"#))
+        .collect();
     let json = format!(r#"{{"series":[{}]}}"#, series.join(","));
     let zstd = zstd::bulk::compress(json.as_bytes(), 1).unwrap().into();
     let body = Body { zstd, raw_bytes: json.len(), points: metrics.len() };
@@ -322,6 +324,29 @@ async fn points_older_than_an_hour_and_over_the_limit_are_counted_by_reason() {
     assert_eq!(snapshot.dropped.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(), DropReason::ALL);
     assert_eq!((snapshot.pending_points, intake.bodies().len()), (2, 1));
     assert_eq!(snapshot.submitted, 4);
+    let lost = [("a".to_owned(), "too_old", 1.0), ("b".to_owned(), "queue_full", 1.0)];
+    assert_eq!(snapshot.lost, lost);
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_uncertain_and_not_lost_whatever_ends_it() {
+    let silent = vec![Answering::Silence; 100];
+    let (_, url) = Intake::start(&silent).await;
+    let bytes = queued(0, &["a"]).body.zstd.len();
+    let sent = Sent::start(Params { timeout: Duration::from_millis(20), queue_max_bytes: bytes, ..params(url) });
+    sent.sender.submit(vec![queued(9, &["a"])]);
+    sent.until(|snapshot| requests(snapshot, RequestClass::Timeout) >= 1).await;
+    // It waits again, and goes for a newer one.
+    sent.sender.submit(vec![queued(1, &["b"])]);
+    let snapshot = sent.until(|snapshot| snapshot.uncertain == 1).await;
+    assert!(snapshot.dropped.iter().all(|(_, points)| *points == 0));
+    assert_eq!(snapshot.lost, [("a".to_owned(), "uncertain", 1.0)]);
+
+    let (_, url) = Intake::start(&[Answering::Silence, Answering::Status(400, "no")]).await;
+    let sent = Sent::start(Params { timeout: Duration::from_millis(20), ..params(url) });
+    sent.sender.submit(vec![queued(0, &["a"])]);
+    let snapshot = sent.until(|snapshot| snapshot.uncertain == 1).await;
+    assert_eq!(snapshot.refused, 0);
 }
 
 #[tokio::test]
