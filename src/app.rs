@@ -6,7 +6,7 @@ pub mod mappings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures::future::join_all;
@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
 use self::found::Past;
+use crate::clock;
 use crate::cluster::inventories::Inventories;
 use crate::config::Config;
 use crate::config::kubernetes::Kubernetes;
@@ -164,8 +165,7 @@ struct Kept {
 }
 
 async fn kept(config: &Config) -> anyhow::Result<Kept> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = UnixMillis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let now = clock::now();
     // What is only looked at is not stored, and takes nothing from what is.
     let pushes = !config.push.dry_run && !config.datadog.sender_params(&config.push).is_empty();
     let (store, state) = match config.store_params().filter(|_| pushes) {

@@ -21,6 +21,7 @@ pub mod yaml;
 pub mod app;
 pub mod backoff;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod datadog;

@@ -4,13 +4,14 @@
 //! never doubled, and every good pull passes through the cursor once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tracing::{info, warn};
 
 use crate::catalog::NO_OUTPUT;
+use crate::clock;
 use crate::delta::saved::{Checkpoint, Saved};
 use crate::delta::{Cursor, FirstValue, Moment, ProcessChange};
 use crate::mapping::Mapping;
@@ -97,7 +98,7 @@ pub struct Target {
     scraper: Scraper,
     metrics: Metrics,
     /// Whatever process started later has been counted by nobody else.
-    watching_since: SystemTime,
+    watching_since: UnixMillis,
     running: Mutex<Option<Running>>,
     state: Mutex<State>,
 }
@@ -129,7 +130,7 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct History {
     /// Since when it would have been pulled, had it been there.
-    pub watching_since: SystemTime,
+    pub watching_since: UnixMillis,
     /// Where an earlier promdog was.
     pub saved: Option<Saved>,
 }
@@ -220,12 +221,12 @@ impl Target {
         if looks_foreign(&view.ledger) {
             return Err(Failure::Foreign(describe_refusals(&view.ledger)));
         }
-        let now = SystemTime::now();
+        let now = clock::now();
         // A `Date` is cut to the second: the target's clock may be this much further.
-        let (date, blur) = fetched.date.map_or_else(|| (millis(now), 0), |date| (date, 999));
+        let (date, blur) = fetched.date.map_or((now, 0), |date| (date, 999));
         // The target's clock, not ours, says whether its process is younger than our watch.
-        let watched = now.duration_since(self.watching_since).unwrap_or_default();
-        let watching_since = UnixMillis(date.0 + blur - i64::try_from(watched.as_millis()).unwrap_or(i64::MAX));
+        let watched = (now.0 - self.watching_since.0).max(0);
+        let watching_since = UnixMillis(date.0 + blur - watched);
         let mapping = Arc::clone(state.translator.mapping());
         let advance = state.cursor.advance(&view, &mapping, Moment { date, watching_since });
         if advance.process == ProcessChange::Another {
@@ -308,11 +309,6 @@ impl Target {
 fn aborted() -> Pulled {
     let now = Instant::now();
     Pulled { started: now, finished: now, view: Err(Arc::new(Failure::Aborted)), health: None }
-}
-
-fn millis(time: SystemTime) -> UnixMillis {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A lock whose holder panicked still holds whole values: every writer replaces them as one step.

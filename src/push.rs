@@ -7,12 +7,13 @@ pub mod keeper;
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use crate::clock;
 use crate::cluster::inventories::Inventories;
 use crate::datadog::{Queued, Sender};
 use crate::delta::saved::Checkpoint;
@@ -152,7 +153,7 @@ impl Pusher {
                 },
                 () = demanded(&self.demand, self.params.on, self.last) => {
                     self.meet();
-                    self.push(now_second()).await;
+                    self.push(clock::now().seconds()).await;
                 }
             }
         }
@@ -162,7 +163,7 @@ impl Pusher {
         let _whatever_came = tokio::time::timeout(LAST_PULLS, join_all(under_way)).await;
         // That may be the last batch's second, which is used.
         let unused = self.last.map_or(0, |(last, _)| last + 1);
-        self.push(now_second().max(unused)).await;
+        self.push(clock::now().seconds().max(unused)).await;
         (self.sink, self.keeper)
     }
 
@@ -314,21 +315,13 @@ async fn demanded(demand: &Demand, on: On, last: Option<(i64, Instant)>) {
     }
 }
 
-fn now() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
-fn now_second() -> i64 {
-    i64::try_from(now().as_secs()).unwrap_or(i64::MAX)
-}
-
 /// The next whole multiple of the period.
 fn next_grid_second(every: Duration) -> i64 {
     let period = i64::try_from(every.as_secs()).unwrap_or(i64::MAX).max(1);
-    (now_second().div_euclid(period) + 1) * period
+    (clock::now().seconds().div_euclid(period) + 1) * period
 }
 
 fn until(second: i64) -> Duration {
     let at = Duration::from_secs(u64::try_from(second).unwrap_or(0));
-    at.saturating_sub(now())
+    at.saturating_sub(clock::since_1970())
 }

@@ -10,15 +10,17 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use reqwest::Url;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::pull::Target;
 use crate::telemetry::metrics::Metrics;
+use crate::time::UnixMillis;
 use crate::view::View;
 
 /// How long the baselines of a target that has left are kept.
@@ -52,7 +54,7 @@ impl Found {
 }
 
 /// Makes a target of what was found; the time is since when it has been watched.
-pub type Make = Box<dyn Fn(&Found, SystemTime) -> anyhow::Result<Arc<Target>> + Send + Sync>;
+pub type Make = Box<dyn Fn(&Found, UnixMillis) -> anyhow::Result<Arc<Target>> + Send + Sync>;
 
 /// An entry of the configuration's `targets:`.
 pub enum Entry {
@@ -61,7 +63,7 @@ pub enum Entry {
         name: String,
         make: Make,
         /// Since when the group has been watched.
-        since: SystemTime,
+        since: UnixMillis,
     },
 }
 
@@ -80,9 +82,9 @@ struct Group {
     /// `None`: fixed.
     make: Option<Make>,
     members: BTreeMap<String, Member>,
-    left: BTreeMap<String, (Member, Instant, SystemTime)>,
+    left: BTreeMap<String, (Member, Instant, UnixMillis)>,
     /// Whoever is seen for the first time has been watched since then: nobody else can have counted it before.
-    since: SystemTime,
+    since: UnixMillis,
     problem: Option<String>,
 }
 
@@ -202,7 +204,7 @@ impl Group {
             Entry::Fixed(target) => {
                 let name = target.params.name.clone();
                 let member = Member { found: None, target: Some(target) };
-                (name.clone(), None, BTreeMap::from([(name, member)]), SystemTime::now())
+                (name.clone(), None, BTreeMap::from([(name, member)]), clock::now())
             }
             Entry::Discovered { name, make, since } => (name, Some(make), BTreeMap::new(), since),
         };
@@ -235,7 +237,7 @@ impl Group {
                 // The same process under other tags: its past has been counted.
                 Some(other) => {
                     before.insert(id.clone(), other);
-                    Member::new(make, found, SystemTime::now())
+                    Member::new(make, found, clock::now())
                 }
                 None => Member::new(make, found, self.since),
             };
@@ -243,7 +245,7 @@ impl Group {
         }
         let names: BTreeSet<String> = self.targets().map(|target| target.params.name.clone()).collect();
         self.targets().for_each(|target| target.leave(false, false));
-        let (instant, time) = (Instant::now(), SystemTime::now());
+        let (instant, time) = (Instant::now(), clock::now());
         for (id, member) in before {
             if let Some(target) = &member.target {
                 let name = &target.params.name;
@@ -256,7 +258,7 @@ impl Group {
 }
 
 impl Member {
-    fn new(make: &Make, found: Found, since: SystemTime) -> Self {
+    fn new(make: &Make, found: Found, since: UnixMillis) -> Self {
         let target = match make(&found, since) {
             Ok(target) => {
                 info!(target_name = target.params.name, url = %found.url, "a target was found");

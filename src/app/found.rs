@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::watch::channel;
 use tokio::task::JoinSet;
 
 use super::mappings;
+use crate::clock;
 use crate::cluster::{self, Scope, ca, watch};
 use crate::config::Config;
 use crate::config::discovery::{Discovery, Pods};
@@ -120,12 +120,11 @@ impl Past {
     }
 
     /// Since when an entry of the configuration has been watched.
-    fn since(&self, name: &str) -> SystemTime {
-        let millis = self.0.since.get(name).and_then(|since| u64::try_from(since.0).ok());
-        millis.map_or_else(SystemTime::now, |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+    fn since(&self, name: &str) -> UnixMillis {
+        self.0.since.get(name).copied().unwrap_or_else(clock::now)
     }
 
-    fn of(&self, key: &str, watching_since: SystemTime) -> History {
+    fn of(&self, key: &str, watching_since: UnixMillis) -> History {
         let saved = self.0.targets.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         History { watching_since, saved }
     }

@@ -5,13 +5,14 @@ mod table;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::app::mappings;
 use crate::cli::{FirstValueArg, TlsArgs, duration, out, stdout, tag};
+use crate::clock;
 use crate::config::url::mask_url;
 use crate::delta::{Cursor, Moment, start_time};
 use crate::mapping::Mapping;
@@ -199,9 +200,7 @@ struct Clock {
 
 impl Clock {
     fn new(interval: Duration, pulls: usize) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        Self { interval, pulls, first: None, last: UnixMillis(0), now }
+        Self { interval, pulls, first: None, last: UnixMillis(0), now: clock::now().seconds() }
     }
 
     fn interval_seconds(&self) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -16,8 +16,8 @@ use super::stats::{RequestClass, State, Stats};
 use super::transport::Transport;
 use super::{Drained, Params, Queued, split};
 use crate::backoff::{Backoff, random};
+use crate::clock;
 use crate::store::outbox::{Change, Entry, Id, Outbox};
-use crate::time::UnixMillis;
 
 /// The waits; tests shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,7 @@ impl Worker {
                 biased;
                 command = commands.recv(), if self.draining.is_none() => match command {
                     Some(Command::Submit(bodies)) => {
-                        self.stats.arrived(&bodies, now().seconds());
+                        self.stats.arrived(&bodies, clock::now().seconds());
                         bodies.into_iter().for_each(|queued| self.enqueue(queued));
                     }
                     Some(Command::Drain { deadline, reply }) => {
@@ -155,7 +155,7 @@ impl Worker {
     }
 
     fn expire(&mut self) {
-        if let Some(dropped) = self.queue.expire(now().seconds()) {
+        if let Some(dropped) = self.queue.expire(clock::now().seconds()) {
             let points = self.give_up(dropped);
             self.log.warn("too_old", || format!("dropped {points} points that became too old for Datadog"));
         }
@@ -221,7 +221,7 @@ impl Worker {
 
     fn accept(&mut self, queued: Queued) {
         self.outbox.note(Change::Gone(queued.id));
-        self.stats.accepted(queued.body.points, now());
+        self.stats.accepted(queued.body.points, clock::now());
         if let Some(draining) = &mut self.draining {
             draining.accepted += queued.body.points as u64;
         }
@@ -365,9 +365,4 @@ fn advice(code: u16, text: &str) -> String {
 
 fn said(code: u16, text: &str) -> String {
     if text.is_empty() { code.to_string() } else { format!("{code}: {text}") }
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,10 +1,10 @@
 //! Keeps on disk what a batch has taken and what waits to be sent, where there is a state directory.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
+use crate::clock;
 use crate::datadog::Queued;
 use crate::delta::saved::Checkpoint;
 use crate::store::outbox::{Entry, Outbox};
@@ -55,7 +55,7 @@ impl Keeper {
         let entry = |queued: &Queued| Entry { id: queued.id.clone(), body: queued.body.clone() };
         let changes = self.outbox.take();
         let commit = Commit {
-            now: now(),
+            now: clock::now(),
             second,
             since: self.since.clone(),
             targets,
@@ -101,9 +101,4 @@ impl Keeper {
             );
         }
     }
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

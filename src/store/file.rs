@@ -4,10 +4,12 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use redb::Database;
 use tracing::{info, warn};
+
+use crate::clock;
 
 const DATABASE: &str = "state.redb";
 const LOCK: &str = "lock";
@@ -111,8 +113,7 @@ impl Folder {
     /// Puts a database that cannot be used out of the way, and says so.
     pub(super) fn set_aside(&mut self, reason: &str) {
         let path = self.dir.join(DATABASE);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let aside = self.dir.join(format!("{DATABASE}.bad-{}", now.as_millis()));
+        let aside = self.dir.join(format!("{DATABASE}.bad-{}", clock::now().0));
         match fs::rename(&path, &aside) {
             Ok(()) => warn!(
                 kept = %aside.display(),

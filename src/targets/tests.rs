@@ -11,9 +11,9 @@ fn found(id: &str, tag: &str) -> Found {
 }
 
 /// What was made: name, and since when it has been watched.
-type Made = Arc<Mutex<Vec<(String, SystemTime)>>>;
+type Made = Arc<Mutex<Vec<(String, UnixMillis)>>>;
 
-fn make(found: &Found, since: SystemTime) -> Arc<Target> {
+fn make(found: &Found, since: UnixMillis) -> Arc<Target> {
     let scrape = scrape::Params {
         url: found.url.clone(),
         health_url: None,
@@ -48,10 +48,7 @@ fn group() -> (Targets, Made) {
         Ok(make(found, since))
     });
     (
-        Targets::new(
-            vec![Entry::Discovered { name: "g".to_owned(), make, since: SystemTime::now() }],
-            Metrics::default(),
-        ),
+        Targets::new(vec![Entry::Discovered { name: "g".to_owned(), make, since: clock::now() }], Metrics::default()),
         made,
     )
 }
@@ -63,7 +60,7 @@ fn names(targets: &Targets) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn one_that_returns_soon_is_the_same_and_later_another() {
     let (targets, made) = group();
-    let started = SystemTime::now();
+    let started = clock::now();
     targets.found(0, vec![found("a", "1"), found("b", "1")]);
     let first = Arc::clone(&targets.now()[0]);
     targets.found(0, vec![found("b", "1")]);
@@ -86,7 +83,7 @@ async fn one_that_returns_soon_is_the_same_and_later_another() {
 async fn one_under_other_tags_has_been_counted_until_now() {
     let (targets, made) = group();
     targets.found(0, vec![found("a", "1"), found("a", "1")]);
-    let before = SystemTime::now();
+    let before = clock::now();
     targets.found(0, vec![found("a", "2")]);
     let made = made.lock().unwrap();
     assert_eq!(made.len(), 2);

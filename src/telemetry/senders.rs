@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -10,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::clock;
 use crate::datadog::stats::{Snapshot, Stats};
 
 /// One for each endpoint.
@@ -64,7 +64,7 @@ impl Collector for Senders {
         family("pending_bytes", "Compressed bytes that wait to be sent", MetricType::Gauge, &|now| {
             one(now.pending_bytes as f64)
         })?;
-        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let seconds = clock::since_1970().as_secs_f64();
         family(
             "oldest_pending_seconds",
             "Age of the oldest point that waits, 0 if none does",

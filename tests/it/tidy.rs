@@ -25,17 +25,18 @@ const CORE: [(&str, &[&str]); 13] = [
 ];
 
 /// The shell, and what each room may name of the shell. All of it may name the core.
-const SHELL: [(&str, &[&str]); 17] = [
+const SHELL: [(&str, &[&str]); 18] = [
     ("backoff", &[]),
-    ("store", &[]),
-    ("telemetry", &["datadog"]),
+    ("clock", &[]),
+    ("store", &["clock"]),
+    ("telemetry", &["clock", "datadog"]),
     ("tls", &[]),
     ("scrape", &["tls"]),
     ("cluster", &["backoff", "telemetry", "tls"]),
-    ("datadog", &["backoff", "store", "tls"]),
-    ("pull", &["scrape", "telemetry"]),
-    ("targets", &["cluster", "pull", "scrape", "telemetry", "tls"]),
-    ("push", &["cluster", "datadog", "pull", "store", "targets", "telemetry"]),
+    ("datadog", &["backoff", "clock", "store", "tls"]),
+    ("pull", &["clock", "scrape", "telemetry"]),
+    ("targets", &["clock", "cluster", "pull", "scrape", "telemetry", "tls"]),
+    ("push", &["clock", "cluster", "datadog", "pull", "store", "targets", "telemetry"]),
     ("server", &["cluster", "datadog", "pull", "push", "targets", "telemetry"]),
     ("config", &["cluster", "datadog", "push", "scrape", "store", "targets", "telemetry", "tls"]),
     ("mock", &["tls"]),
@@ -43,7 +44,7 @@ const SHELL: [(&str, &[&str]); 17] = [
         "app",
         &["cluster", "config", "datadog", "pull", "push", "scrape", "server", "store", "targets", "telemetry", "tls"],
     ),
-    ("cli", &["app", "config", "mock", "scrape", "targets", "telemetry", "tls", "datadog"]),
+    ("cli", &["app", "clock", "config", "mock", "scrape", "targets", "telemetry", "tls", "datadog"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
