@@ -4,21 +4,54 @@
 
 use std::fmt::Write;
 
+/// A number's text, of which the longest in exponent form has 24 bytes.
+#[derive(Default)]
+struct Text {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
 /// Digits and exponent of `d.ddd × 10^exponent`, sign apart.
 struct Scientific {
     negative: bool,
-    digits: String,
+    digits: Text,
     exponent: i32,
 }
 
-fn scientific(value: f64) -> Scientific {
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    Scientific {
-        negative: mantissa.starts_with('-'),
-        digits: mantissa.chars().filter(char::is_ascii_digit).collect(),
-        exponent: exponent.parse().unwrap_or(0),
+impl Scientific {
+    fn digits(&self) -> &str {
+        std::str::from_utf8(&self.digits.bytes[..self.digits.length]).unwrap_or_default()
     }
+}
+
+fn scientific(value: f64) -> Scientific {
+    let mut text = Text::default();
+    write!(text, "{value:e}").expect("it is long enough");
+    let text = std::str::from_utf8(&text.bytes[..text.length]).unwrap_or_default();
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let mut digits = Text::default();
+    for part in mantissa.trim_start_matches('-').split('.') {
+        digits.write_str(part).expect("it is long enough");
+    }
+    Scientific { negative: mantissa.starts_with('-'), digits, exponent: exponent.parse().unwrap_or(0) }
+}
+
+/// A whole number below `limit` in its digits; nothing of any other, and not of -0.
+fn whole(out: &mut String, value: f64, limit: f64) -> bool {
+    let whole = value.abs() < limit && value.trunc() == value && !(value == 0.0 && value.is_sign_negative());
+    if whole {
+        write!(out, "{}", value as i64).expect("writing to a string cannot fail");
+    }
+    whole
 }
 
 /// Writes digits with the point placed, no exponent: `15`, `1.5`, `0.0015`.
@@ -62,46 +95,57 @@ pub fn go(out: &mut String, value: f64) {
     if value.is_infinite() {
         return out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
     }
-    shortest(out, value, -4, 6);
+    if !whole(out, value, 1e6) {
+        shortest(out, value, -4, 6);
+    }
 }
 
 /// As the Agent writes the bound of a bucket or a quantile, Python's float text with zero as `0`: `1.0`, `0.005`,
 /// `1e-05`, `1e+16`, `inf`, `nan`.
 #[must_use]
 pub fn bound(value: f64) -> String {
+    let mut out = String::new();
+    write_bound(&mut out, value);
+    out
+}
+
+/// Appends what [`bound`] returns.
+pub fn write_bound(out: &mut String, value: f64) {
     if value == 0.0 {
-        return "0".to_owned();
+        return out.push('0');
     }
     if value.is_nan() {
-        return "nan".to_owned();
+        return out.push_str("nan");
     }
     if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
+        return out.push_str(if value > 0.0 { "inf" } else { "-inf" });
     }
-    let mut out = String::new();
-    shortest(&mut out, value, -4, 16);
-    if !out.contains(['.', 'e']) {
+    let start = out.len();
+    shortest(out, value, -4, 16);
+    if !out[start..].contains(['.', 'e']) {
         out.push_str(".0");
     }
-    out
 }
 
 /// As JSON, whole numbers without `.0`. The value must be finite.
 pub fn json(out: &mut String, value: f64) {
     debug_assert!(value.is_finite(), "JSON has no NaN and no infinity");
-    shortest(out, value, -7, 17);
+    // Up to here whole numbers are exact.
+    if !whole(out, value, 9_007_199_254_740_992.0) {
+        shortest(out, value, -7, 17);
+    }
 }
 
 /// Exponent form when the exponent is below `low` or at least `high`.
 fn shortest(out: &mut String, value: f64, low: i32, high: i32) {
-    let Scientific { negative, digits, exponent } = scientific(value);
-    if negative {
+    let parts = scientific(value);
+    if parts.negative {
         out.push('-');
     }
-    if exponent < low || exponent >= high {
-        exponential(out, &digits, exponent);
+    if parts.exponent < low || parts.exponent >= high {
+        exponential(out, parts.digits(), parts.exponent);
     } else {
-        positional(out, &digits, exponent);
+        positional(out, parts.digits(), parts.exponent);
     }
 }
 
@@ -158,6 +202,23 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(text(go, value), expected);
         }
+    }
+
+    #[test]
+    fn whole_numbers_are_spelled_alike_by_both_ways() {
+        for value in
+            [1.0, -1.0, 7.0, 999_999.0, -999_999.0, 1e6, 123_456_789_012.0, 9_007_199_254_740_991.0, 1e15, 4e16]
+        {
+            let (mut long, mut short) = (String::new(), String::new());
+            super::shortest(&mut long, value, -7, 17);
+            json(&mut short, value);
+            assert_eq!(short, long);
+            let (mut long, mut short) = (String::new(), String::new());
+            super::shortest(&mut long, value, -4, 6);
+            go(&mut short, value);
+            assert_eq!(short, long);
+        }
+        assert_eq!((text(json, -0.0), text(go, -0.0)), ("-0".to_owned(), "-0".to_owned()));
     }
 
     #[test]

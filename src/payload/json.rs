@@ -1,5 +1,6 @@
 //! Points as zstd-compressed JSON, cut into bodies while encoding, so that no body ever exceeds a limit.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use zstd::stream::write::Encoder as Zstd;
@@ -15,7 +16,8 @@ const LEVEL: i32 = 1;
 
 /// Encodes the points of one grid second.
 pub struct Encoder {
-    second: i64,
+    /// The timestamp of every point, as text.
+    second: String,
     /// `"a:b"` for each tag that every series gets.
     common_tags: Vec<String>,
     limits: Limits,
@@ -72,7 +74,14 @@ impl Encoder {
     #[must_use]
     pub fn new(second: i64, common_tags: &[String], limits: Limits) -> Self {
         let common_tags = common_tags.iter().map(|tag| serde_json::Value::from(tag.as_str()).to_string()).collect();
-        Self { second, common_tags, limits, bodies: Vec::new(), current: None, scratch: String::new() }
+        Self {
+            second: second.to_string(),
+            common_tags,
+            limits,
+            bodies: Vec::new(),
+            current: None,
+            scratch: String::new(),
+        }
     }
 
     /// Appends one point.
@@ -83,7 +92,7 @@ impl Encoder {
     pub fn push(&mut self, point: &Point<'_>) -> io::Result<()> {
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
-        write_series(&mut text, point, self.second, &self.common_tags);
+        write_series(&mut text, point, &self.second, &self.common_tags);
         let result = self.append(text.as_bytes());
         self.scratch = text;
         result
@@ -125,18 +134,18 @@ impl Encoder {
 }
 
 /// One member of `series`, fields in the alphabetical order that Datadog's own clients send.
-fn write_series(out: &mut String, point: &Point<'_>, second: i64, common_tags: &[String]) {
+fn write_series(out: &mut String, point: &Point<'_>, second: &str, common_tags: &[String]) {
     out.push('{');
     if let Some(interval) = point.interval {
         out.push_str("\"interval\":");
-        out.push_str(&interval.to_string());
+        write!(out, "{interval}").expect("writing to a string cannot fail");
         out.push(',');
     }
     out.push_str("\"metric\":\"");
     out.push_str(point.name);
     out.push_str(point.suffix);
     out.push_str("\",\"points\":[{\"timestamp\":");
-    out.push_str(&second.to_string());
+    out.push_str(second);
     out.push_str(",\"value\":");
     number::json(out, point.value);
     out.push_str("}],");
@@ -144,7 +153,7 @@ fn write_series(out: &mut String, point: &Point<'_>, second: i64, common_tags: &
         out.push_str("\"resources\":[");
         if let Some(host) = point.host {
             out.push_str("{\"name\":");
-            out.push_str(&serde_json::Value::from(host).to_string());
+            quoted(out, host);
             out.push_str(",\"type\":\"host\"}");
             out.push_str(if point.json_resources.is_empty() { "" } else { "," });
         }
@@ -155,8 +164,11 @@ fn write_series(out: &mut String, point: &Point<'_>, second: i64, common_tags: &
     let start = out.len();
     out.push_str(point.json_tags);
     if let Some((key, bound)) = point.bound {
-        let comma = if out.len() > start { "," } else { "" };
-        out.push_str(&format!("{comma}\"{key}:{}\"", number::bound(bound)));
+        out.push_str(if out.len() > start { ",\"" } else { "\"" });
+        out.push_str(key);
+        out.push(':');
+        number::write_bound(out, bound);
+        out.push('"');
     }
     // A series may have one of the common tags already.
     for tag in common_tags.iter().filter(|tag| !point.json_tags.contains(tag.as_str())) {
@@ -164,10 +176,21 @@ fn write_series(out: &mut String, point: &Point<'_>, second: i64, common_tags: &
         out.push_str(tag);
     }
     out.push_str("],\"type\":");
-    out.push_str(&point.kind.code().to_string());
+    out.push(char::from(b'0' + point.kind.code()));
     if let Some(unit) = point.unit {
         out.push_str(",\"unit\":");
-        out.push_str(&serde_json::Value::from(unit).to_string());
+        quoted(out, unit);
     }
     out.push('}');
+}
+
+/// A JSON string.
+fn quoted(out: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
 }
