@@ -17,7 +17,7 @@ use promdog::payload::points::{Frame, Gauges, of_view};
 use promdog::payload::{Limits, json};
 use promdog::time::UnixMillis;
 use promdog::translate::{self, Translator};
-use promdog::view::{self, Column, View};
+use promdog::view::{self, Increases, View};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -63,7 +63,7 @@ fn translator(mapping: &Arc<Mapping>) -> Translator {
     Translator::new(Arc::clone(mapping), params)
 }
 
-fn encode(view: &View, increases: &Column) -> usize {
+fn encode(view: &View, increases: &Increases) -> usize {
     let mut encoder = json::Encoder::new(1_700_000_000, &[], Limits::default());
     of_view(view, increases, Gauges::Send, Frame { host: None, interval: 15 }, |_, point| {
         encoder.push(&point).expect("it fits");

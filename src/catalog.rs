@@ -3,11 +3,22 @@
 //! A *row* is a family and its labels without `le` or `quantile`; it owns *slots*, one per number. An output row is the
 //! same on the other side of the mapping; several source slots may feed one output slot. Slots are never reused within
 //! a catalogue. It is a memo, never a source of truth: `translate` can build it anew from the next exposition.
+//!
+//! Kept small, since there is one entry for each series that lives: what a family decides is not repeated in its rows, a
+//! bound is an index into [`Catalog::parts`], and tags are text in one spelling. The source's own text is not here.
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::chunks::{Chunks, Text, Texts};
+use crate::column::Bits;
 use crate::exposition::family::FamilyType;
 use crate::mapping::RuleId;
+use crate::tags;
+
+pub mod chunks;
 
 /// Which number of its row a slot holds. `f64` bounds are compared by bits: they come from parsed text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,30 +62,30 @@ impl Part {
     }
 }
 
-/// A family of the source.
+/// A family of the source, and what the mapping makes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Family {
     pub name: String,
     pub kind: FamilyType,
     pub help: String,
-}
-
-/// A family's labels, and where they lead.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// Index into [`Catalog::families`].
-    pub family: u32,
-    /// Sorted, unescaped, without `le`/`quantile` and without empty values.
-    pub labels: Vec<(String, String)>,
     pub route: Route,
 }
 
-/// What the mapping makes of a row.
+/// A family's labels: where they lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Index into [`Catalog::families`].
+    pub family: u32,
+    /// Index into [`Catalog::out_rows`], or [`NONE`].
+    pub out: u32,
+}
+
+/// What the mapping makes of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     Mapped {
-        /// Index into [`Catalog::out_rows`].
-        out_row: u32,
+        /// Index into [`Catalog::out_families`].
+        out_family: u32,
         rule: RuleId,
         /// 0 for the rule's own name, 1 and up for its aliases.
         precedence: u32,
@@ -93,22 +104,21 @@ pub enum Unmapped {
     NoType,
     /// The rule's `type:` cannot be made of this family's type.
     TypeDoesNotFit,
-    /// The histogram mode `sums` leaves buckets out.
-    Bucket,
 }
 
 /// One number of the source.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Index into [`Catalog::rows`].
     pub row: u32,
-    pub part: Part,
-    /// Index into [`Catalog::out_slots`], or [`NO_OUTPUT`].
+    /// Index into [`Catalog::parts`].
+    pub part: u32,
+    /// Index into [`Catalog::out_slots`], or [`NONE`].
     pub out: u32,
 }
 
-/// [`Slot::out`] of a slot that feeds nothing.
-pub const NO_OUTPUT: u32 = u32::MAX;
+/// In place of an index: nothing.
+pub const NONE: u32 = u32::MAX;
 
 /// The type of an output family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,64 +166,118 @@ pub struct OutFamily {
     /// Datadog's unit, where the mapping names one.
     pub unit: Option<String>,
     pub rule: RuleId,
-    /// Indices into [`Catalog::out_rows`].
-    pub rows: Vec<u32>,
+    /// Its first row and its last one, which [`OutRow::next`] links; [`NONE`] if it has none.
+    pub rows: (u32, u32),
+    /// Every row's tags are labels of a page as they are, and no two the same.
+    pub plain: bool,
 }
 
 /// Tags of the translated view, rendered once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutRow {
     /// Index into [`Catalog::out_families`].
     pub family: u32,
-    /// `key:value`, sorted, at most 200 bytes each.
-    pub tags: Vec<String>,
-    /// The same as labels of a page: `a="b",c="d"`.
-    pub page_labels: String,
-    /// The same as members of a JSON array: `"a:b","c:d"`.
-    pub json_tags: String,
-    /// A `device:` tag as Datadog's resource of that type, a member of a JSON array; nearly always empty.
-    pub json_resources: String,
-    /// Indices into [`Catalog::out_slots`], in the order of a page.
-    pub slots: Vec<u32>,
+    /// The next row of the family, or [`NONE`].
+    pub next: u32,
+    /// Its first slot and its last one in the order of a page, which [`OutSlot::next`] links; [`NONE`] if it has none.
+    pub slots: (u32, u32),
+    /// `key:value`, sorted, at most 200 bytes each, as members of a JSON array: `"a:b","c:d"`.
+    pub tags: Text,
 }
 
 /// One number of the translated view.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutSlot {
+    /// The source slot that feeds it, or the first of several.
+    pub source: u32,
+    /// The next slot of its row, or [`NONE`].
+    pub next: u32,
+}
+
+/// What an output slot stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Output<'c> {
+    pub part: Part,
     /// Index into [`Catalog::out_rows`].
     pub row: u32,
-    pub part: Part,
+    pub family: &'c OutFamily,
 }
 
 /// All identities of one target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
-    pub families: Vec<Family>,
-    pub rows: Vec<Row>,
-    pub slots: Vec<Slot>,
+    pub families: Vec<Arc<Family>>,
+    pub rows: Chunks<Row>,
+    pub slots: Chunks<Slot>,
     /// By slot: a hash of the sample's name and labels, whatever its spelling; survives a compaction.
-    pub identities: Vec<u128>,
-    pub out_families: Vec<OutFamily>,
-    pub out_rows: Vec<OutRow>,
-    pub out_slots: Vec<OutSlot>,
+    pub identities: Chunks<u128>,
+    /// Which numbers there are.
+    pub parts: Vec<Part>,
+    pub out_families: Vec<Arc<OutFamily>>,
+    pub out_rows: Chunks<OutRow>,
+    pub out_slots: Chunks<OutSlot>,
+    /// Output slots that more than one source slot feeds.
+    pub shared: Arc<Bits>,
+    pub tags: Texts,
+    /// By output row, and nearly always empty: a `device:` tag as Datadog's resource of that type, a member of a JSON array.
+    pub resources: Arc<BTreeMap<u32, String>>,
+    /// The slot of `process_start_time_seconds` without labels.
+    pub start: Option<u32>,
 }
 
 impl Catalog {
     #[must_use]
-    pub fn row(&self, slot: &Slot) -> &Row {
-        &self.rows[slot.row as usize]
+    pub fn row(&self, slot: Slot) -> Row {
+        self.rows[slot.row as usize]
     }
 
     #[must_use]
-    pub fn family(&self, row: &Row) -> &Family {
+    pub fn family(&self, row: Row) -> &Family {
         &self.families[row.family as usize]
     }
 
-    /// The row and family of an output slot.
     #[must_use]
-    pub fn output(&self, out_slot: usize) -> (OutSlot, &OutRow, &OutFamily) {
-        let slot = self.out_slots[out_slot];
-        let row = &self.out_rows[slot.row as usize];
-        (slot, row, &self.out_families[row.family as usize])
+    pub fn part(&self, slot: Slot) -> Part {
+        self.parts[slot.part as usize]
+    }
+
+    /// What an output slot stands for; `None` if nothing feeds it any more.
+    #[must_use]
+    pub fn output(&self, out: usize) -> Option<Output<'_>> {
+        let source = self.slots[self.out_slots[out].source as usize];
+        (source.out as usize == out).then(|| {
+            let row = self.row(source).out;
+            let family = &self.out_families[self.out_rows[row as usize].family as usize];
+            Output { part: self.part(source), row, family }
+        })
+    }
+
+    /// The output rows of a family, in the order in which they came.
+    pub fn rows_of(&self, family: &OutFamily) -> impl Iterator<Item = u32> + '_ {
+        let existing = |row: u32| (row != NONE).then_some(row);
+        std::iter::successors(existing(family.rows.0), move |row| existing(self.out_rows[*row as usize].next))
+    }
+
+    /// The slots of an output row, in the order of a page.
+    pub fn slots_of(&self, row: u32) -> impl Iterator<Item = usize> + '_ {
+        let existing = |slot: u32| (slot != NONE).then_some(slot);
+        let slots = std::iter::successors(existing(self.out_rows[row as usize].slots.0), move |slot| {
+            existing(self.out_slots[*slot as usize].next)
+        });
+        slots.map(|slot| slot as usize)
+    }
+
+    /// Tags of an output row as members of a JSON array, without brackets, and its resources likewise.
+    #[must_use]
+    pub fn json_tags(&self, row: u32) -> (&str, &str) {
+        let tags = self.tags.get(self.out_rows[row as usize].tags);
+        (tags, self.resources.get(&row).map_or("", String::as_str))
+    }
+
+    /// Tags of an output row: `key:value`, sorted.
+    #[must_use]
+    pub fn tags(&self, row: u32) -> Vec<String> {
+        let (json, resources) = self.json_tags(row);
+        tags::read(json, resources)
     }
 }

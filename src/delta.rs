@@ -9,11 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::merged::{Merged, Part};
-use crate::catalog::{self, Catalog, NO_OUTPUT, Route, Slot};
+use crate::catalog::{self, Catalog, NONE, Route, Slot};
+use crate::column::{Bits, Column, Moved};
 use crate::exposition::family::FamilyType;
 use crate::mapping::{Epoch, Mapping};
 use crate::time::UnixMillis;
-use crate::view::{Column, View};
+use crate::view::{Increases, View};
 
 mod merged;
 pub mod saved;
@@ -96,8 +97,7 @@ pub struct Retired {
 pub enum Last {
     #[default]
     Unknown,
-    /// The numbers do not matter.
-    Slots(Column),
+    Slots(Bits),
     /// Of a pull that an earlier promdog made.
     Identities(BTreeSet<u128>),
 }
@@ -107,7 +107,7 @@ impl Last {
     fn lacked(&self, catalog: &Catalog, slot: usize) -> bool {
         match self {
             Self::Unknown => false,
-            Self::Slots(slots) => !slots.is_present(slot),
+            Self::Slots(slots) => !slots.get(slot),
             Self::Identities(identities) => !identities.contains(&catalog.identities[slot]),
         }
     }
@@ -181,7 +181,6 @@ impl Cursor {
         process.totals.grow(slots);
         let fallen = Fallen::find(view, &process.totals);
         let mut advance = Advance { process: change, ..Advance::default() };
-        self.merged.meet(&view.catalog);
         let mut parts = Vec::new();
         if change == ProcessChange::Same {
             advance.resets = fallen.rows.iter().filter(|fell| **fell).count() as u64;
@@ -190,7 +189,7 @@ impl Cursor {
             rule = First::Full;
         }
         for (id, value) in view.source.iter() {
-            if !value.is_finite() || !grows(&view.catalog, &view.catalog.slots[id]) {
+            if !value.is_finite() || !grows(&view.catalog, view.catalog.slots[id]) {
                 continue;
             }
             let epoch = if change == ProcessChange::Replaced { epoch_of(view, mapping, id) } else { Epoch::Auto };
@@ -201,13 +200,15 @@ impl Cursor {
             let increase = increase(view, &process, &fallen, rule, epoch, id, value);
             process.totals.set(id, value);
             let out = view.catalog.slots[id].out as usize;
-            if self.merged.is_shared(out) && view.folded.is_present(id) {
+            if !view.folded.get(id) {
+                continue;
+            }
+            if view.catalog.shared.get(out) {
                 parts.push(Part { out, value, increase });
             }
             match increase {
-                Some(increase) if view.folded.is_present(id) => self.owed.add(id, increase),
-                Some(_) => {}
-                None => advance.baselines += u64::from(view.folded.is_present(id)),
+                Some(increase) => self.owed.add(id, increase),
+                None => advance.baselines += 1,
             }
         }
         self.merged.take_in(&view.catalog, &parts, change == ProcessChange::First);
@@ -218,7 +219,8 @@ impl Cursor {
             left.into_iter().for_each(|id| process.totals.clear(id));
         }
         process.start = start.or(process.start);
-        process.last = if view.ledger.is_complete() { Last::Slots(view.source.clone()) } else { Last::Unknown };
+        process.last =
+            if view.ledger.is_complete() { Last::Slots(view.source.present().clone()) } else { Last::Unknown };
         self.processes.push(process);
         if self.processes.len() > MAX_PROCESSES {
             self.processes.remove(0);
@@ -270,17 +272,9 @@ impl Cursor {
         }
     }
 
-    /// Hands the increases over: by output slot, folded from the source slots that were measured since the last call.
-    pub fn take(&mut self, catalog: &Catalog) -> Column {
-        let mut out = Column::new(catalog.out_slots.len());
-        for (id, increase) in self.owed.iter() {
-            let slot = &catalog.slots[id];
-            if slot.out != NO_OUTPUT {
-                out.add(slot.out as usize, increase);
-            }
-        }
-        self.owed = Column::new(catalog.slots.len());
-        out
+    /// Hands the increases over: of the source slots that were measured since the last call.
+    pub fn take(&mut self, catalog: &Catalog) -> Increases {
+        Increases::new(std::mem::take(&mut self.owed), catalog)
     }
 
     /// What a source slot has grown by since the last [`Cursor::take`]; `None` if that is not known.
@@ -295,31 +289,21 @@ impl Cursor {
         self.owed.iter().any(|(_, increase)| increase > 0.0)
     }
 
-    /// Follows a compaction of the catalogue `old`: `moved[slot]` is the new slot, or [`NO_OUTPUT`] if it is gone. The
-    /// totals of what is gone are kept for 25 hours, in case it comes back.
-    pub fn remap(&mut self, old: &Catalog, moved: &[u32], slots: usize) {
+    /// Follows a compaction of the catalogue `old`. The totals of what is gone are kept for 25 hours, in case it comes back.
+    pub fn remap(&mut self, old: &Catalog, moved: &Moved) {
         let now = self.last_good.unwrap_or_default();
-        let follow = |column: &Column| {
-            let mut new = Column::new(slots);
-            for (id, value) in column.iter() {
-                if let Some(&to) = moved.get(id).filter(|to| **to != NO_OUTPUT) {
-                    new.set(to as usize, value);
-                }
-            }
-            new
-        };
         for process in &mut self.processes {
             process.retired.retain(|_, retired| now.0.saturating_sub(retired.left.0) < KEEP_RETIRED_MILLIS);
-            let gone = process.totals.iter().filter(|(id, _)| moved.get(*id).is_none_or(|to| *to == NO_OUTPUT));
+            let gone = process.totals.iter().filter(|(id, _)| moved.get(*id).is_none());
             let start = process.start;
             let retire = |(id, total)| (old.identities[id], Retired { total, left: now, start });
             process.retired.extend(gone.map(retire));
-            process.totals = follow(&process.totals);
-            if let Last::Slots(slots) = &mut process.last {
-                *slots = follow(slots);
+            process.totals = process.totals.moved(moved);
+            if let Last::Slots(last) = &mut process.last {
+                *last = last.moved(moved);
             }
         }
-        self.owed = follow(&self.owed);
+        self.owed = self.owed.moved(moved);
         self.merged = Merged::restored(self.merged.by_identity(old));
     }
 }
@@ -346,7 +330,7 @@ fn increase(
     id: usize,
     value: f64,
 ) -> Option<f64> {
-    let slot = &view.catalog.slots[id];
+    let slot = view.catalog.slots[id];
     let replaced = rule == First::Full && process.totals.get(id).is_some();
     let Some(total) = process.totals.get(id) else {
         return match (rule, epoch) {
@@ -377,7 +361,7 @@ impl Fallen {
         let catalog = &view.catalog;
         let mut fallen = Self { rows: vec![false; catalog.rows.len()], families: vec![false; catalog.families.len()] };
         for (id, value) in view.source.iter() {
-            let slot = &catalog.slots[id];
+            let slot = catalog.slots[id];
             if view.in_doubt != Some(id) && grows(catalog, slot) && totals.get(id).is_some_and(|total| value < total) {
                 fallen.rows[slot.row as usize] = true;
                 fallen.families[catalog.row(slot).family as usize] = true;
@@ -392,24 +376,29 @@ impl Fallen {
 }
 
 /// Whether a source number is a running total: by what it feeds, or by its family's type if it feeds nothing.
-fn grows(catalog: &Catalog, slot: &Slot) -> bool {
-    if slot.out != NO_OUTPUT {
-        let (out, _, family) = catalog.output(slot.out as usize);
-        return out.part.is_cumulative(family.kind);
-    }
-    match catalog.family(catalog.row(slot)).kind {
-        FamilyType::Counter | FamilyType::Histogram => true,
-        FamilyType::Summary => !matches!(slot.part, catalog::Part::Quantile(_)),
-        FamilyType::Gauge
-        | FamilyType::Untyped
-        | FamilyType::GaugeHistogram
-        | FamilyType::Info
-        | FamilyType::StateSet => false,
+fn grows(catalog: &Catalog, slot: Slot) -> bool {
+    let family = catalog.family(catalog.row(slot));
+    let part = catalog.part(slot);
+    match (family.route, family.kind) {
+        (Route::Mapped { out_family, .. }, _) if slot.out != NONE => {
+            part.is_cumulative(catalog.out_families[out_family as usize].kind)
+        }
+        (_, FamilyType::Counter | FamilyType::Histogram) => true,
+        (_, FamilyType::Summary) => !matches!(part, catalog::Part::Quantile(_)),
+        (
+            _,
+            FamilyType::Gauge
+            | FamilyType::Untyped
+            | FamilyType::GaugeHistogram
+            | FamilyType::Info
+            | FamilyType::StateSet,
+        ) => false,
     }
 }
 
 fn epoch_of(view: &View, mapping: &Mapping, id: usize) -> Epoch {
-    match view.catalog.row(&view.catalog.slots[id]).route {
+    let catalog = &view.catalog;
+    match catalog.family(catalog.row(catalog.slots[id])).route {
         Route::Mapped { rule, .. } => mapping.rule(rule).epoch,
         Route::Unmapped(_) | Route::Excluded | Route::Collided => Epoch::Auto,
     }
@@ -418,12 +407,5 @@ fn epoch_of(view: &View, mapping: &Mapping, id: usize) -> Epoch {
 /// `process_start_time_seconds`, in seconds since 1970, if the exposition holds it.
 #[must_use]
 pub fn start_time(view: &View) -> Option<f64> {
-    let catalog = &view.catalog;
-    let is_start = |slot: &Slot| {
-        let row = catalog.row(slot);
-        row.labels.is_empty() && catalog.family(row).name == "process_start_time_seconds"
-    };
-    let family = catalog.families.iter().any(|family| family.name == "process_start_time_seconds");
-    let slot = family.then(|| catalog.slots.iter().position(is_start)).flatten()?;
-    view.source.get(slot).filter(|start| start.is_finite())
+    view.source.get(view.catalog.start? as usize).filter(|start| start.is_finite())
 }

@@ -5,6 +5,7 @@
 
 // core
 pub mod catalog;
+pub mod column;
 pub mod delta;
 pub mod exposition;
 pub mod inventory;
@@ -12,6 +13,7 @@ pub mod ledger;
 pub mod mapping;
 pub mod number;
 pub mod payload;
+pub mod tags;
 pub mod time;
 pub mod translate;
 pub mod view;
@@ -24,6 +26,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod cpu;
 pub mod datadog;
 pub mod mock;
 pub mod pull;

@@ -10,19 +10,22 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tracing::{info, warn};
 
-use crate::catalog::NO_OUTPUT;
 use crate::clock;
+use crate::cpu;
 use crate::delta::saved::{Checkpoint, Saved};
 use crate::delta::{Cursor, FirstValue, Moment, ProcessChange};
 use crate::mapping::Mapping;
-use crate::scrape::{Fetched, Scraper};
+use crate::scrape::{self, Scraper};
 use crate::telemetry::metrics::Metrics;
 use crate::time::UnixMillis;
-use crate::translate::{self, Translator, describe_refusals, looks_foreign};
-use crate::view::{Column, Extra, View};
+use crate::translate::{self, Reading, Translator, describe_refusals, looks_foreign};
+use crate::view::{Extra, Increases, View};
 
 /// Identities that have to be dead before the catalogue is built anew.
 const MIN_DEAD_SLOTS: usize = 4096;
+/// About what a series costs at the end of a pull, where it was known and where it was not.
+const NANOS_KNOWN: usize = 30;
+const NANOS_NEW: usize = 600;
 
 /// What a target needs; made from the configuration by `app`.
 #[derive(Debug)]
@@ -100,15 +103,16 @@ pub struct Target {
     /// Whatever process started later has been counted by nobody else.
     watching_since: UnixMillis,
     running: Mutex<Option<Running>>,
+    /// Whoever pulls has it for so long.
+    translator: Arc<tokio::sync::Mutex<Translator>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    translator: Translator,
     cursor: Cursor,
     latest: Option<Arc<Pulled>>,
-    /// The view of the latest good pull: what is owed refers to its catalogue.
+    /// The view of the latest good pull: the cursor's slots are its catalogue's.
     last_good: Option<Arc<View>>,
     /// The last pull failed.
     failing: bool,
@@ -121,7 +125,7 @@ struct State {
 /// Increases taken from a target, with the view that names them.
 pub struct Taken {
     pub view: Arc<View>,
-    pub increases: Column,
+    pub increases: Increases,
     /// Where that leaves the target, if it is wanted.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -141,9 +145,10 @@ impl Target {
         let History { watching_since, saved } = history;
         let translator = Translator::new(Arc::clone(&params.mapping), params.translate.clone());
         let cursor = Cursor::restored(params.first_value, saved.unwrap_or_default());
-        let state =
-            State { translator, cursor, latest: None, last_good: None, failing: false, refusing: false, left: false };
-        Arc::new(Self { params, scraper, metrics, watching_since, running: Mutex::new(None), state: Mutex::new(state) })
+        let translator = Arc::new(tokio::sync::Mutex::new(translator));
+        let state = State { cursor, latest: None, last_good: None, failing: false, refusing: false, left: false };
+        let (running, state) = (Mutex::new(None), Mutex::new(state));
+        Arc::new(Self { params, scraper, metrics, watching_since, running, translator, state })
     }
 
     /// A pull that is not older than `max_age`: the latest one, a running one, or a new one.
@@ -187,13 +192,21 @@ impl Target {
         lock(&self.state).last_good.clone()
     }
 
-    async fn run(&self) -> Arc<Pulled> {
+    async fn run(self: Arc<Self>) -> Arc<Pulled> {
         let started = Instant::now();
         let timeout = self.params.timeout;
-        // A health URL that hangs may not hold up the numbers.
-        let (fetched, health) = tokio::join!(self.scraper.fetch(timeout), self.health(timeout / 3));
-        let view = match fetched {
-            Ok(fetched) => self.take_in(&fetched).map_err(Arc::new),
+        let mut translator = Arc::clone(&self.translator).lock_owned().await;
+        let mut reading = translator.begin();
+        // Read while it comes. A health URL that hangs may not hold up the numbers.
+        let read = self.scraper.read(timeout, |text| translator.feed(&mut reading, text));
+        let (read, health) = tokio::join!(read, self.health(timeout / 3));
+        let view = match read {
+            Ok(head) => {
+                let target = Arc::clone(&self);
+                let nanos = reading.known() * NANOS_KNOWN + reading.new() * NANOS_NEW;
+                let view = cpu::run(nanos, move || target.take_in(&mut translator, reading, &head)).await;
+                view.map_err(Arc::new)
+            }
             Err(error) => Err(Arc::new(error.into())),
         };
         let pulled = Arc::new(Pulled { started, finished: Instant::now(), view, health });
@@ -214,20 +227,25 @@ impl Target {
         self.params.health.as_ref().map(|health| health.gauge(0.0))
     }
 
-    /// Translates a document and advances the cursor, as one step under the lock.
-    fn take_in(&self, fetched: &Fetched) -> Result<Arc<View>, Failure> {
+    /// Ends a reading and advances the cursor, as one step under the lock.
+    fn take_in(
+        &self,
+        translator: &mut Translator,
+        reading: Reading,
+        head: &scrape::Head,
+    ) -> Result<Arc<View>, Failure> {
         let mut state = lock(&self.state);
-        let mut view = state.translator.read(&fetched.body);
+        let mut view = translator.finish(reading);
         if looks_foreign(&view.ledger) {
             return Err(Failure::Foreign(describe_refusals(&view.ledger)));
         }
         let now = clock::now();
         // A `Date` is cut to the second: the target's clock may be this much further.
-        let (date, blur) = fetched.date.map_or((now, 0), |date| (date, 999));
+        let (date, blur) = head.date.map_or((now, 0), |date| (date, 999));
         // The target's clock, not ours, says whether its process is younger than our watch.
         let watched = (now.0 - self.watching_since.0).max(0);
         let watching_since = UnixMillis(date.0 + blur - watched);
-        let mapping = Arc::clone(state.translator.mapping());
+        let mapping = Arc::clone(translator.mapping());
         let advance = state.cursor.advance(&view, &mapping, Moment { date, watching_since });
         if advance.process == ProcessChange::Another {
             warn!(
@@ -241,6 +259,14 @@ impl Target {
         }
         if !state.left {
             self.metrics.pulled(&self.params.name, &view.ledger, &advance);
+        }
+        let dead = view.catalog.slots.len() - view.source.present().count();
+        if dead > (view.catalog.slots.len() - dead).max(MIN_DEAD_SLOTS) {
+            // What is owed of those that are gone is still to be taken.
+            let old = Arc::clone(&view.catalog);
+            let (compacted, moved) = translator.compact(&view, |slot| state.cursor.owed(slot).is_some());
+            state.cursor.remap(&old, &moved);
+            view = compacted;
         }
         state.cursor.merge(&mut view);
         let view = Arc::new(view);
@@ -289,19 +315,9 @@ impl Target {
     /// `keep`; `None` before the first good pull.
     pub fn take(&self, keep: bool) -> Option<Taken> {
         let mut state = lock(&self.state);
-        let State { translator, cursor, last_good, .. } = &mut *state;
-        let view = last_good.clone()?;
-        let increases = cursor.take(&view.catalog);
-        let alive = view.source.iter().count();
-        let dead = view.source.len() - alive;
-        if dead > alive.max(MIN_DEAD_SLOTS) {
-            let moved = translator.compact(&view);
-            let slots = moved.iter().filter(|slot| **slot != NO_OUTPUT).count();
-            cursor.remap(&view.catalog, &moved, slots);
-            // The view names the old slots; nothing is owed until the next pull brings a new one.
-            *last_good = None;
-        }
-        let checkpoint = keep.then(|| cursor.checkpoint(translator.catalog()));
+        let view = state.last_good.clone()?;
+        let increases = state.cursor.take(&view.catalog);
+        let checkpoint = keep.then(|| state.cursor.checkpoint(&view.catalog));
         Some(Taken { view, increases, checkpoint })
     }
 }

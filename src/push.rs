@@ -215,7 +215,7 @@ impl Pusher {
                 let checkpoint = taken.as_mut().and_then(|taken| taken.checkpoint.take());
                 checkpoints.extend(checkpoint.map(|checkpoint| (member.target.params.key.clone(), checkpoint)));
                 let interval = interval(on, every, member.counted, second);
-                if taken.as_ref().is_some_and(|taken| taken.increases.iter().next().is_some()) {
+                if taken.as_ref().is_some_and(|taken| !taken.increases.is_empty()) {
                     member.counted = Some(second);
                 }
                 let fresh = member.target.latest().filter(|_| !member.left);

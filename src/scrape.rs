@@ -3,10 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -62,7 +60,13 @@ pub enum Auth {
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// Decompressed.
-    pub body: Bytes,
+    pub body: Vec<u8>,
+    pub head: Head,
+}
+
+/// What came with a page.
+#[derive(Clone, Debug)]
+pub struct Head {
     /// As sent; absent if the target sent none, which counts as text.
     pub content_type: Option<String>,
     /// The target's clock, by its `Date` header.
@@ -76,8 +80,6 @@ pub struct Fetched {
 pub struct Scraper {
     params: Params,
     clients: Mutex<Clients>,
-    /// Size of the last body: the next one will be much like it.
-    last_size: AtomicUsize,
 }
 
 impl Scraper {
@@ -95,14 +97,25 @@ impl Scraper {
         params.headers.iter_mut().for_each(|(_, value)| value.set_sensitive(true));
         let pinned = Pinned::new(&params.url, params.tls.server_name.as_deref());
         let clients = Mutex::new(Clients::new(params.tls.clone(), pinned)?);
-        Ok(Self { params, clients, last_size: AtomicUsize::new(0) })
+        Ok(Self { params, clients })
     }
 
-    /// Fetches the metrics page, within `timeout` or the target's own, whichever is shorter.
+    /// Fetches the whole metrics page, as [`Scraper::read`].
+    ///
+    /// # Errors
+    /// As [`Scraper::read`].
+    pub async fn fetch(&self, timeout: Duration) -> Result<Fetched, Error> {
+        let mut body = Vec::new();
+        let head = self.read(timeout, |text| body.extend_from_slice(text)).await?;
+        Ok(Fetched { body, head })
+    }
+
+    /// Reads the metrics page, within `timeout` or the target's own, whichever is shorter. `take` gets its text in pieces cut
+    /// anywhere, as they come; they are worth something only if the end is good.
     ///
     /// # Errors
     /// Anything but a complete answer with status 200 that looks like an exposition and keeps the limits.
-    pub async fn fetch(&self, timeout: Duration) -> Result<Fetched, Error> {
+    pub async fn read(&self, timeout: Duration, take: impl FnMut(&[u8])) -> Result<Head, Error> {
         let progress = Progress::default();
         self.within(timeout, &self.params.url, &progress, async {
             let response = self.get(&self.params.url, ACCEPT_METRICS, &progress).await?;
@@ -116,13 +129,8 @@ impl Scraper {
                 compressed: self.params.max_compressed_bytes,
                 decompressed: self.params.max_decompressed_bytes,
             };
-            let expected = self.last_size.load(Ordering::Relaxed);
-            let (body, wire_bytes) = body::read(response, limits, expected, &progress).await?;
-            self.last_size.store(body.len(), Ordering::Relaxed);
-            if body.trim_ascii_start().first() == Some(&b'<') {
-                return Err(Error::Html);
-            }
-            Ok(Fetched { body, content_type, date, wire_bytes })
+            let wire_bytes = body::read(response, limits, &progress, take).await?;
+            Ok(Head { content_type, date, wire_bytes })
         })
         .await
     }

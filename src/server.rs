@@ -3,15 +3,18 @@
 
 mod landing;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use futures::future::join_all;
+use futures::stream;
 use serde::Deserialize;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -27,7 +30,7 @@ use crate::targets::Targets;
 use crate::telemetry::metrics::Metrics;
 use crate::translate::counts;
 use crate::translate::missing::missing;
-use crate::view::{self, Extra, View};
+use crate::view::{Extra, Page, View};
 
 /// Prometheus says how long it will wait.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -99,8 +102,9 @@ async fn metrics(State(surface): State<Surface>, Query(selection): Query<Selecti
         let exposes = surface.targets.expose(counts::PHASE_COUNT);
         extras.extend(counts::extras(&surface.inventories.latest(), &surface.counts, exposes));
     }
-    let views: Vec<&View> = answers.iter().filter_map(|answer| answer.view.as_deref().ok()).collect();
-    ([(header::CONTENT_TYPE, write::CONTENT_TYPE)], view::page(&views, &extras)).into_response()
+    let views: Vec<Arc<View>> = answers.into_iter().filter_map(|answer| answer.view.ok()).collect();
+    let pieces = stream::iter(Page::new(views, extras).map(Ok::<_, Infallible>));
+    ([(header::CONTENT_TYPE, write::CONTENT_TYPE)], Body::from_stream(pieces)).into_response()
 }
 
 /// No target has this name: a mistake, or a group in which nobody has been found.

@@ -139,7 +139,7 @@ impl Targets {
     pub fn expose(&self, name: &str) -> bool {
         let exposes = |view: &View| {
             let mut families = view.catalog.out_families.iter().filter(|family| family.name == name);
-            families.any(|family| family.rows.iter().any(|row| view.shows(*row)))
+            families.any(|family| view.catalog.rows_of(family).any(|row| view.shows(row)))
         };
         self.now().iter().filter_map(|target| target.last_good()).any(|view| exposes(&view))
     }

@@ -22,7 +22,7 @@ use crate::payload::{Limits, json};
 use crate::scrape::{Auth, Scraper};
 use crate::time::UnixMillis;
 use crate::translate::{self, Translator, describe_refusals, looks_foreign};
-use crate::view::{self, Column, View};
+use crate::view::{Increases, View, page};
 use crate::{scrape, tls};
 
 /// Show what becomes of an exposition: every series, its rule, its name and tags, its increase. Sends nothing.
@@ -79,6 +79,8 @@ struct Pull<'a> {
     input: &'a str,
     view: View,
     cursor: &'a Cursor,
+    /// Knows how the source spells its series.
+    translator: &'a Translator,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -104,7 +106,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let last = index + 1 == args.inputs.len();
         match args.output {
             Output::Table => {
-                let pull = Pull { number: index + 1, input, view, cursor: &cursor };
+                let pull = Pull { number: index + 1, input, view, cursor: &cursor, translator: &translator };
                 table::print(&mut stdout, &pull, &mapping, &advance, last && index == 0)?;
                 cursor.take(&pull.view.catalog);
             }
@@ -116,7 +118,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 let increases = cursor.take(&view.catalog);
                 print_payload(&mut stdout, &view, &increases, clock.second(index), clock.interval_seconds())?;
             }
-            Output::Metrics if last => out(&mut stdout, view::page(&[&view], &[]).trim_end())?,
+            Output::Metrics if last => out(&mut stdout, page(&[&view], &[]).trim_end())?,
             Output::Metrics => {}
         }
     }
@@ -141,11 +143,16 @@ struct JsonPoint<'a> {
     unit: Option<&'a str>,
 }
 
-fn print_json(to: &mut impl Write, pull: usize, view: &View, increases: &Column, interval: u32) -> anyhow::Result<()> {
+fn print_json(
+    to: &mut impl Write,
+    pull: usize,
+    view: &View,
+    increases: &Increases,
+    interval: u32,
+) -> anyhow::Result<()> {
     let mut lines = Vec::new();
-    of_view(view, increases, Gauges::Send, Frame { host: None, interval }, |id, point| {
-        let (_, row, _) = view.catalog.output(id);
-        let mut tags = row.tags.clone();
+    of_view(view, increases, Gauges::Send, Frame { host: None, interval }, |row, point| {
+        let mut tags = view.catalog.tags(row);
         tags.extend(point.bound.map(|(key, bound)| format!("{key}:{}", number::bound(bound))));
         tags.sort_unstable();
         let name = format!("{}{}", point.name, point.suffix);
@@ -170,7 +177,7 @@ fn print_json(to: &mut impl Write, pull: usize, view: &View, increases: &Column,
 fn print_payload(
     to: &mut impl Write,
     view: &View,
-    increases: &Column,
+    increases: &Increases,
     second: i64,
     interval: u32,
 ) -> anyhow::Result<()> {
@@ -272,7 +279,7 @@ impl Reader {
         }
         let Some((_, scraper)) = &self.scraper else { bail!("no connection") };
         let fetched = self.runtime.block_on(scraper.fetch(Duration::from_secs(10)))?;
-        Ok((fetched.body.to_vec(), fetched.date))
+        Ok((fetched.body, fetched.head.date))
     }
 }
 

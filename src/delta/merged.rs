@@ -6,15 +6,13 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::catalog::{Catalog, NO_OUTPUT};
-use crate::view::{Column, View};
+use crate::catalog::{Catalog, Output};
+use crate::column::Column;
+use crate::tags;
+use crate::view::View;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Merged {
-    /// Slots of the catalogue that `shared` was made of.
-    slots: usize,
-    /// By output slot: whether more than one source slot feeds it.
-    shared: Vec<bool>,
     /// By output slot.
     totals: Column,
     /// Totals whose output slots are not known yet.
@@ -35,30 +33,20 @@ impl Merged {
         Self { kept, ..Self::default() }
     }
 
-    /// Finds the output slots that are shared.
-    pub(super) fn meet(&mut self, catalog: &Catalog) {
-        if self.slots == catalog.slots.len() && self.shared.len() == catalog.out_slots.len() {
-            return;
-        }
-        let mut sources = vec![0_u32; catalog.out_slots.len()];
-        for slot in catalog.slots.iter().filter(|slot| slot.out != NO_OUTPUT) {
-            sources[slot.out as usize] += 1;
-        }
-        self.slots = catalog.slots.len();
-        self.shared = sources.into_iter().map(|sources| sources > 1).collect();
-        self.totals.grow(catalog.out_slots.len());
-    }
-
-    pub(super) fn is_shared(&self, out: usize) -> bool {
-        self.shared.get(out).is_some_and(|shared| *shared)
-    }
-
     /// Takes in what the sources brought. In the first pull of a target every value is a baseline, and is shown.
     pub(super) fn take_in(&mut self, catalog: &Catalog, parts: &[Part], first: bool) {
+        if parts.is_empty() {
+            return;
+        }
+        self.totals.grow(catalog.out_slots.len());
         let mut begun: Vec<usize> = Vec::new();
         for Part { out, .. } in parts {
             if !self.totals.is_present(*out) {
-                let known = if self.kept.is_empty() { None } else { self.kept.remove(&identity(catalog, *out)) };
+                let known = if self.kept.is_empty() {
+                    None
+                } else {
+                    identity(catalog, *out).and_then(|id| self.kept.remove(&id))
+                };
                 if known.is_none() {
                     begun.push(*out);
                 }
@@ -80,8 +68,8 @@ impl Merged {
     /// Shows the totals in place of the sums.
     pub(super) fn show(&self, view: &mut View) {
         for (out, total) in self.totals.iter() {
-            if view.output.is_present(out) {
-                view.output.set(out, total);
+            if view.shared.is_present(out) {
+                view.shared.set(out, total);
             }
         }
     }
@@ -89,21 +77,21 @@ impl Merged {
     /// The totals by what tells an output slot from others in any catalogue.
     pub(super) fn by_identity(&self, catalog: &Catalog) -> BTreeMap<u128, f64> {
         let mut totals = self.kept.clone();
-        totals.extend(self.totals.iter().map(|(out, total)| (identity(catalog, out), total)));
+        totals.extend(self.totals.iter().filter_map(|(out, total)| Some((identity(catalog, out)?, total))));
         totals
     }
 }
 
 /// Of the output series and the number.
-fn identity(catalog: &Catalog, out: usize) -> u128 {
-    let (slot, row, family) = catalog.output(out);
-    let (order, bound) = slot.part.order();
+fn identity(catalog: &Catalog, out: usize) -> Option<u128> {
+    let Output { part, row, family } = catalog.output(out)?;
+    let (order, bound) = part.order();
     let mut hasher = Xxh3::new();
-    for text in [&family.name, &row.page_labels] {
+    for text in [&family.name, &tags::labels(&catalog.tags(row))] {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     }
     hasher.update(&[order]);
     hasher.update(&bound.to_le_bytes());
-    hasher.digest128()
+    Some(hasher.digest128())
 }

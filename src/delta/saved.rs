@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::merged::Merged;
 use super::{Cursor, FirstValue, Last, Process, Retired};
 use crate::catalog::Catalog;
+use crate::column::Column;
 use crate::time::UnixMillis;
-use crate::view::Column;
 
 /// A cursor's totals at the moment when all that it owed had been taken.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Checkpoint {
             totals.extend(kept.totals.iter().map(retire));
             let last = match &kept.last {
                 Last::Unknown => None,
-                Last::Slots(slots) => Some(slots.iter().map(|(slot, _)| identity(slot)).collect()),
+                Last::Slots(slots) => Some(slots.iter().map(identity).collect()),
                 Last::Identities(identities) => Some(identities.clone()),
             };
             SavedProcess { start: kept.start, totals, last }

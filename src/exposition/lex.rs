@@ -241,7 +241,8 @@ fn name_length(text: &[u8], colon: bool) -> usize {
 }
 
 /// The length of a quoted string at the start of `text`, both quotes included; `None` if it is not closed.
-pub(super) fn string_end(text: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn string_end(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         let step = memchr2(b'"', b'\\', text.get(at..)?)?;
@@ -273,19 +274,88 @@ fn sample<'a>(line: &'a [u8], text: &'a [u8]) -> Result<Sample<'a>, LineError> {
     if blanks.first() != Some(&b'{') && number.len() == rest.len() {
         return Err(fail(number, Reason::Value));
     }
-    let (value_text, after) = token(number);
-    let value = float(value_text).map_err(|reason| fail(value_text, reason))?;
-    let (stamp_text, after) = token(trim_start(after));
-    let timestamp = if stamp_text.is_empty() {
-        None
-    } else {
-        Some(timestamp(stamp_text).ok_or_else(|| fail(stamp_text, Reason::Timestamp))?)
-    };
-    let after = trim_start(after);
-    if !after.is_empty() {
-        return Err(fail(after, Reason::Trailing));
-    }
+    let (value, timestamp) = numbers(number).map_err(|(at, reason)| fail(at, reason))?;
     Ok(Sample { key, value, timestamp })
+}
+
+/// Reads what stands after a key: a value, and perhaps a timestamp.
+fn numbers(text: &[u8]) -> Result<(f64, Option<i64>), (&[u8], Reason)> {
+    let (value_text, after) = token(text);
+    let value = float(value_text).map_err(|reason| (value_text, reason))?;
+    let (stamp_text, after) = token(trim_start(after));
+    let timestamp =
+        if stamp_text.is_empty() { None } else { Some(timestamp(stamp_text).ok_or((stamp_text, Reason::Timestamp))?) };
+    let after = trim_start(after);
+    if after.is_empty() { Ok((value, timestamp)) } else { Err((after, Reason::Trailing)) }
+}
+
+/// The value of a line, given without its end, that begins with a key that was read before; `None` if this line is to be
+/// read as a whole.
+#[must_use]
+pub fn value_after(key: &[u8], line: &[u8]) -> Option<f64> {
+    let rest = line.strip_prefix(key)?;
+    is_blank(*rest.first()?).then(|| numbers(trim(rest)).ok()).flatten().map(|(value, _)| value)
+}
+
+/// The same for the plainest of lines, at the start of `text` and with its end: one blank and a number. Returns what
+/// follows the line, too.
+#[must_use]
+pub fn plain_value_after<'t>(key: &[u8], text: &'t [u8]) -> Option<(f64, &'t [u8])> {
+    let number = text.strip_prefix(key)?.strip_prefix(b" ")?;
+    if let Some((value, b'\n', rest)) = decimal(number) {
+        return Some((value, rest));
+    }
+    let end = memchr(b'\n', number)?;
+    Some((float(number.get(..end)?).ok()?, number.get(end + 1..)?))
+}
+
+/// Powers of ten that an `f64` holds exactly.
+const TENS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
+/// An unsigned decimal number at the start of `text` whose digits are an exact integer and whose power of ten is exact too, so
+/// that one rounding gives what [`float`] gives; also the byte that ends it, and what follows that. `None` for all else.
+fn decimal(text: &[u8]) -> Option<(f64, u8, &[u8])> {
+    /// So many digits are below 2^53.
+    const DIGITS: usize = 15;
+    let digits = |text: &[u8], mut number: u64| {
+        let mut at = 0;
+        while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+            at += 1;
+        }
+        (number, at)
+    };
+    let (mut mantissa, whole) = digits(text, 0);
+    let mut at = whole;
+    let mut exponent = 0_i64;
+    if whole > 0 && text.get(at) == Some(&b'.') {
+        let (all, fraction) = digits(text.get(at + 1..)?, mantissa);
+        mantissa = all;
+        at += 1 + fraction;
+        exponent = -i64::try_from(fraction).ok()?;
+        if fraction == 0 {
+            return None;
+        }
+    }
+    if whole == 0 || at > DIGITS + 1 || (exponent == 0 && at > DIGITS) {
+        return None;
+    }
+    if text.get(at) == Some(&b'e') {
+        let sign = text.get(at + 1)?;
+        let (power, length) = digits(text.get(at + 2..)?, 0);
+        if !matches!(sign, b'+' | b'-') || length == 0 || length > 3 {
+            return None;
+        }
+        let power = i64::try_from(power).ok()?;
+        exponent += if *sign == b'-' { -power } else { power };
+        at += 2 + length;
+    }
+    let ten = *TENS.get(usize::try_from(exponent.unsigned_abs()).ok()?)?;
+    let value = if exponent < 0 { mantissa as f64 / ten } else { mantissa as f64 * ten };
+    Some((value, *text.get(at)?, text.get(at + 1..)?))
 }
 
 /// Checks what stands after `{`, up to and with `}`; returns what follows.
@@ -350,4 +420,42 @@ pub fn float(text: &[u8]) -> Result<f64, Reason> {
 
 fn timestamp(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{decimal, float, plain_value_after};
+
+    #[test]
+    fn the_short_way_is_taken_for_what_exporters_write() {
+        for text in ["0", "447234", "1.5", "0.000153828", "7.4423624e+07", "4.3965e-05", "1.7e+09", "999999999999999"] {
+            let line = format!("{text}\nrest");
+            let expected = float(text.as_bytes()).unwrap();
+            assert_eq!(decimal(line.as_bytes()), Some((expected, b'\n', &b"rest"[..])), "{text}");
+        }
+        for text in
+            ["-1", "+1", ".5", "5.", "1e9", "NaN", "1_0", "9007199254740993", "107584.12561354278", "1e+23", "1 2"]
+        {
+            assert!(!matches!(decimal(format!("{text}\n").as_bytes()), Some((_, b'\n', _))), "{text}");
+        }
+        let odd = b"a{} +Inf\nb";
+        assert_eq!(plain_value_after(b"a{}", odd), Some((f64::INFINITY, &b"b"[..])));
+        assert_eq!(plain_value_after(b"a", b"a{x=\"1\"} 5\n"), None);
+        assert_eq!(plain_value_after(b"a", b"a  5\n"), None);
+        assert_eq!(plain_value_after(b"a", b"a 5 1395066363000\n"), None);
+        assert_eq!(plain_value_after(b"a", b"a 5"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_gives_the_same_bits(text in "[0-9]{1,17}(\\.[0-9]{0,8})?(e[-+][0-9]{1,3})?") {
+            let line = format!("{text}\n");
+            if let Some((value, end, rest)) = decimal(line.as_bytes()) {
+                prop_assert_eq!((end, rest.len()), (b'\n', 0));
+                prop_assert_eq!(Ok(value.to_bits()), float(text.as_bytes()).map(f64::to_bits));
+            }
+        }
+    }
 }

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use crate::exposition::lex::{LineError, Reason, string_end};
 
+/// Names and values, unescaped.
+pub type Labels<'a> = [(Cow<'a, str>, Cow<'a, str>)];
+
 /// A name and its labels, in the order written, unescaped, empty values included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series<'a> {
@@ -72,7 +75,10 @@ pub fn decode_name(name: &[u8]) -> Option<Cow<'_, str>> {
 /// Undoes the escapes of a help text: `\\` and `\n`; any other backslash stays.
 #[must_use]
 pub fn decode_help(text: &[u8]) -> Cow<'_, str> {
-    unescape(&String::from_utf8_lossy(text), false).into_owned().into()
+    match String::from_utf8_lossy(text) {
+        Cow::Borrowed(text) => unescape(text, false),
+        Cow::Owned(text) => unescape(&text, false).into_owned().into(),
+    }
 }
 
 /// Cuts a quoted string off: its text unescaped, and what follows.

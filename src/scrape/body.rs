@@ -6,7 +6,6 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use reqwest::Response;
 use reqwest::header::{self, HeaderValue};
@@ -23,13 +22,18 @@ pub(super) struct Limits {
     pub(super) decompressed: u64,
 }
 
-/// The whole body, and its length on the wire. `expected` is a guess at its size.
+/// Bytes of a compressed body that are unpacked in one go: they may become a thousand times as many.
+const SIP: usize = 4 << 10;
+/// After so much text, others get their turn.
+const TURN: usize = 64 << 10;
+
+/// Hands the body over as it comes, and returns its length on the wire.
 pub(super) async fn read(
     mut response: Response,
     limits: Limits,
-    expected: usize,
     progress: &Progress,
-) -> Result<(Bytes, u64), Error> {
+    take: impl FnMut(&[u8]),
+) -> Result<u64, Error> {
     let gzip = is_gzip(&response)?;
     let (wire_limit, wire_what) = if gzip { (limits.compressed, COMPRESSED) } else { (limits.decompressed, PLAIN) };
     let too_large = || Error::TooLarge { limit: wire_limit, what: wire_what };
@@ -38,9 +42,8 @@ pub(super) async fn read(
     }
 
     let max = usize::try_from(limits.decompressed).unwrap_or(usize::MAX);
-    let sink = Limited { bytes: Vec::with_capacity(expected.min(max)), max, over: false };
-    let mut sink = if gzip { Sink::Gzip(Box::new(MultiGzDecoder::new(sink))) } else { Sink::Plain(sink) };
-    let mut wire_bytes = 0_u64;
+    let mut sink = Sink::new(gzip, Limited::new(max, Page { take, begun: false, html: false }));
+    let (mut wire_bytes, mut turn) = (0_u64, 0);
     loop {
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
@@ -54,25 +57,26 @@ pub(super) async fn read(
         if wire_bytes > wire_limit {
             return Err(too_large());
         }
-        sink.write(&chunk).map_err(|error| sink.error(&error, limits))?;
-    }
-    let bytes = match sink {
-        Sink::Plain(sink) => sink.bytes,
-        Sink::Gzip(mut decoder) => {
-            if let Err(error) = decoder.try_finish() {
-                return Err(Sink::Gzip(decoder).error(&error, limits));
+        for sip in chunk.chunks(if gzip { SIP } else { TURN }) {
+            sink.write(sip).map_err(|error| sink.error(&error, limits))?;
+            let Limited { taken, to, .. } = sink.limited();
+            if to.html {
+                return Err(Error::Html);
             }
-            std::mem::take(&mut decoder.get_mut().bytes)
+            if *taken - turn >= TURN {
+                turn = *taken;
+                tokio::task::yield_now().await;
+            }
         }
-    };
-    Ok((Bytes::from(bytes), wire_bytes))
+    }
+    sink.finish().map_err(|error| sink.error(&error, limits))?;
+    if sink.limited().to.html { Err(Error::Html) } else { Ok(wire_bytes) }
 }
 
 /// The beginning of a body that is not a metrics page; whatever goes wrong, it only gets shorter.
 pub(super) async fn aside(mut response: Response, max: usize) -> Vec<u8> {
     let gzip = is_gzip(&response).unwrap_or(false);
-    let sink = Limited { bytes: Vec::new(), max, over: false };
-    let mut sink = if gzip { Sink::Gzip(Box::new(MultiGzDecoder::new(sink))) } else { Sink::Plain(sink) };
+    let mut sink = Sink::new(gzip, Limited::new(max, Vec::new()));
     let mut wire_bytes = 0;
     while let Ok(Some(chunk)) = response.chunk().await {
         wire_bytes += chunk.len();
@@ -81,8 +85,8 @@ pub(super) async fn aside(mut response: Response, max: usize) -> Vec<u8> {
         }
     }
     match sink {
-        Sink::Plain(sink) => sink.bytes,
-        Sink::Gzip(mut decoder) => std::mem::take(&mut decoder.get_mut().bytes),
+        Sink::Plain(sink) => sink.to,
+        Sink::Gzip(mut decoder) => std::mem::take(&mut decoder.get_mut().to),
     }
 }
 
@@ -107,12 +111,49 @@ fn is_gzip(response: &Response) -> Result<bool, Error> {
     }
 }
 
-enum Sink {
-    Plain(Limited),
-    Gzip(Box<MultiGzDecoder<Limited>>),
+/// Where text goes.
+trait Take {
+    fn take(&mut self, text: &[u8]);
 }
 
-impl Sink {
+impl Take for Vec<u8> {
+    fn take(&mut self, text: &[u8]) {
+        self.extend_from_slice(text);
+    }
+}
+
+/// A page that begins like HTML is handed over no further.
+struct Page<F> {
+    take: F,
+    /// It has a first character.
+    begun: bool,
+    html: bool,
+}
+
+impl<F: FnMut(&[u8])> Take for Page<F> {
+    fn take(&mut self, text: &[u8]) {
+        if !self.begun
+            && let Some(first) = text.trim_ascii_start().first()
+        {
+            self.begun = true;
+            self.html = *first == b'<';
+        }
+        if !self.html {
+            (self.take)(text);
+        }
+    }
+}
+
+enum Sink<T: Take> {
+    Plain(Limited<T>),
+    Gzip(Box<MultiGzDecoder<Limited<T>>>),
+}
+
+impl<T: Take> Sink<T> {
+    fn new(gzip: bool, limited: Limited<T>) -> Self {
+        if gzip { Self::Gzip(Box::new(MultiGzDecoder::new(limited))) } else { Self::Plain(limited) }
+    }
+
     fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(sink) => sink.write_all(chunk),
@@ -120,32 +161,55 @@ impl Sink {
         }
     }
 
+    fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Gzip(decoder) => decoder.try_finish(),
+        }
+    }
+
+    fn limited(&self) -> &Limited<T> {
+        match self {
+            Self::Plain(sink) => sink,
+            Self::Gzip(decoder) => decoder.get_ref(),
+        }
+    }
+
     fn error(&self, error: &io::Error, limits: Limits) -> Error {
-        let (over, what) = match self {
-            Self::Plain(sink) => (sink.over, PLAIN),
-            Self::Gzip(decoder) => (decoder.get_ref().over, DECOMPRESSED),
+        let what = match self {
+            Self::Plain(_) => PLAIN,
+            Self::Gzip(_) => DECOMPRESSED,
         };
+        let over = self.limited().over;
         if over { Error::TooLarge { limit: limits.decompressed, what } } else { Error::Gzip(error.to_string()) }
     }
 }
 
-/// A vector that refuses to grow over its limit.
-struct Limited {
-    bytes: Vec<u8>,
+/// Hands over so much and no more.
+struct Limited<T> {
+    to: T,
+    taken: usize,
     max: usize,
     over: bool,
 }
 
-impl Write for Limited {
+impl<T> Limited<T> {
+    fn new(max: usize, to: T) -> Self {
+        Self { to, taken: 0, max, over: false }
+    }
+}
+
+impl<T: Take> Write for Limited<T> {
     fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {
-        if chunk.len() > self.max - self.bytes.len() {
-            // What still fits is kept: the beginning of an error page is wanted, however long it is.
-            let room = self.max - self.bytes.len();
-            self.bytes.extend_from_slice(chunk.get(..room).unwrap_or_default());
+        let room = self.max - self.taken;
+        // What still fits is kept: the beginning of an error page is wanted, however long it is.
+        let fits = &chunk[..chunk.len().min(room)];
+        self.to.take(fits);
+        self.taken += fits.len();
+        if fits.len() < chunk.len() {
             self.over = true;
             return Err(io::Error::other("over the limit"));
         }
-        self.bytes.extend_from_slice(chunk);
         Ok(chunk.len())
     }
 

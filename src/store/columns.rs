@@ -11,7 +11,6 @@ use super::record::{ChunkKey, Kind, seal, target_key};
 use crate::delta::saved::{Checkpoint, Kept};
 use crate::delta::{Last, Retired};
 use crate::time::UnixMillis;
-use crate::view::Column;
 
 /// Of a chunk, without its checksum.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -98,7 +97,9 @@ impl Written {
             writer.column(start, Kind::Totals, (0..totals.len()).map(total))?;
             match last {
                 Last::Unknown => {}
-                Last::Slots(slots) => writer.column(start, Kind::Last, bits(slots))?,
+                Last::Slots(slots) => {
+                    writer.column(start, Kind::Last, slots.words().iter().map(|word| word.to_le_bytes()))?;
+                }
                 Last::Identities(identities) => {
                     writer.column(
                         start,
@@ -208,12 +209,4 @@ impl Writer<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// A bit for each slot, 64 a row.
-fn bits(slots: &Column) -> impl Iterator<Item = [u8; 8]> + '_ {
-    (0..slots.len().div_ceil(64)).map(|word| {
-        let bit = |bit: usize| u64::from(slots.is_present(word * 64 + bit)) << bit;
-        (0..64).map(bit).fold(0, |word, bit| word | bit).to_le_bytes()
-    })
 }

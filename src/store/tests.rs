@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
+use crate::column::{Bits, Column};
 use crate::delta::saved::Kept;
 use crate::delta::{Last, Retired};
 use crate::payload::Body;
 use crate::store::outbox::Id;
-use crate::view::Column;
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -28,8 +28,8 @@ fn checkpoint(series: usize, base: f64) -> Checkpoint {
     let catalog = Arc::new(Catalog { identities, ..Catalog::default() });
     let mut totals = Column::new(series);
     (0..series).filter(|at| at % 3 != 0).for_each(|at| totals.set(at, base + at as f64));
-    let mut last = Column::new(series);
-    (0..series).filter(|at| at % 2 == 0).for_each(|at| last.set(at, 1.0));
+    let mut last = Bits::new(series);
+    (0..series).filter(|at| at % 2 == 0).for_each(|at| last.set(at));
     let retired = [(3_u128, Retired { total: 5.0, left: UnixMillis(4), start: Some(1.4e9) })].into();
     let kept = Kept { start: 1.5e9, totals, last: Last::Slots(last), retired };
     let silent = Kept {

@@ -1,10 +1,12 @@
 //! What identifies a sample, a row and a tag set: 128-bit hashes, and indices into the catalogue's lists.
 
-use std::borrow::Cow;
+use std::hash::BuildHasher;
 
-use xxhash_rust::xxh3::Xxh3;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::exposition::lex;
+use crate::exposition::series::Labels;
 use crate::number;
 
 /// The next index of a list of identities.
@@ -15,31 +17,79 @@ pub(super) fn index(length: usize) -> u32 {
     u32::try_from(length).expect("the limit on samples keeps identities far below 2^32")
 }
 
-/// The canonical identity of a sample: its name and non-empty labels, bounds by number.
-pub(super) fn identity(name: &str, labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> u128 {
-    let canonical: Vec<(Cow<'_, str>, Cow<'_, str>)> = labels
-        .iter()
-        .map(|(label, value)| {
-            let bound = (label == "le" || label == "quantile").then(|| lex::float(value.as_bytes()).ok()).flatten();
-            (Cow::Borrowed(label.as_ref()), bound.map_or(Cow::Borrowed(value.as_ref()), |b| number::bound(b).into()))
-        })
-        .collect();
-    hash(&[name.as_bytes()], &canonical)
+/// Indices by the 128-bit hash of what they stand for, which is kept elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Lookup {
+    indices: HashTable<u32>,
+    /// A secret of this process: whoever chooses labels cannot choose places in the table.
+    secret: DefaultHashBuilder,
 }
 
-/// Hashes parts and pairs with their lengths, so that no two lists of them can be confused.
-pub(super) fn hash<N: AsRef<str>, V: AsRef<str>>(parts: &[&[u8]], pairs: &[(N, V)]) -> u128 {
-    let mut hasher = Xxh3::new();
-    let mut feed = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    for part in parts {
-        feed(part);
+impl Lookup {
+    /// `key_of` gives the hash that an index stands for.
+    pub(super) fn find(&self, key: u128, key_of: impl Fn(u32) -> u128) -> Option<u32> {
+        self.indices.find(self.secret.hash_one(key), |index| key_of(*index) == key).copied()
     }
+
+    /// Adds an index that is not there.
+    pub(super) fn insert(&mut self, key: u128, index: u32, key_of: impl Fn(u32) -> u128) {
+        let Self { indices, secret } = self;
+        indices.insert_unique(secret.hash_one(key), index, |index| secret.hash_one(key_of(*index)));
+    }
+}
+
+/// Consecutive indices by hash.
+#[derive(Debug, Default)]
+pub(super) struct Hashes {
+    keys: Vec<u128>,
+    lookup: Lookup,
+}
+
+impl Hashes {
+    pub(super) fn find(&self, key: u128) -> Option<u32> {
+        self.lookup.find(key, |index| self.keys[index as usize])
+    }
+
+    /// Gives a key that is not there the next index.
+    pub(super) fn insert(&mut self, key: u128) -> u32 {
+        let index = index(self.keys.len());
+        self.keys.push(key);
+        self.lookup.insert(key, index, |index| self.keys[index as usize]);
+        index
+    }
+}
+
+/// The canonical identity of a sample: its name and its labels, sorted and none empty, bounds by number. `scratch` holds
+/// anything.
+pub(super) fn identity(scratch: &mut Vec<u8>, name: &str, labels: &Labels<'_>) -> u128 {
+    scratch.clear();
+    write(scratch, name.as_bytes());
+    let mut bound = String::new();
+    for (label, value) in labels {
+        write(scratch, label.as_bytes());
+        let number = (label == "le" || label == "quantile").then(|| lex::float(value.as_bytes()).ok()).flatten();
+        match number {
+            Some(number) => {
+                bound.clear();
+                number::write_bound(&mut bound, number);
+                write(scratch, bound.as_bytes());
+            }
+            None => write(scratch, value.as_bytes()),
+        }
+    }
+    xxh3_128(scratch)
+}
+
+/// Appends texts with their lengths, so that no two lists of them can be confused.
+pub(super) fn write_pairs(out: &mut Vec<u8>, pairs: &Labels<'_>) {
     for (name, value) in pairs {
-        feed(name.as_ref().as_bytes());
-        feed(value.as_ref().as_bytes());
+        write(out, name.as_bytes());
+        write(out, value.as_bytes());
     }
-    hasher.digest128()
+}
+
+/// Appends a text with its length.
+pub(super) fn write(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    out.extend_from_slice(text);
 }

@@ -19,14 +19,14 @@ pub struct Missing<'m> {
 #[must_use]
 pub fn missing<'m>(view: &View, mapping: &'m Mapping) -> Missing<'m> {
     let catalog = &view.catalog;
-    let matched = catalog.rows.iter().filter_map(|row| match row.route {
+    let matched = catalog.families.iter().filter_map(|family| match family.route {
         Route::Mapped { rule, .. } => Some(rule),
         Route::Unmapped(_) | Route::Excluded | Route::Collided => None,
     });
     let matched: HashSet<RuleId> = matched.collect();
     let ids = (0..).map(RuleId).zip(mapping.rules());
     let unmatched = ids.filter(|(id, _)| !matched.contains(id) && mapping.is_reachable(*id)).map(|(_, rule)| rule);
-    let families: HashSet<u32> = view.source.iter().map(|(id, _)| catalog.row(&catalog.slots[id]).family).collect();
+    let families: HashSet<u32> = view.source.iter().map(|(id, _)| catalog.row(catalog.slots[id]).family).collect();
     let names: HashSet<&str> = families.iter().map(|at| catalog.families[*at as usize].name.as_str()).collect();
     Missing { rules: unmatched.collect(), version: mapping.version(&names) }
 }

@@ -1,17 +1,23 @@
-//! The look-up side of the catalogue: from a key's bytes to its slot. Belongs to the pull alone; views never see it.
+//! The look-up side of the catalogue: from a sample's name and labels to its slot. Belongs to the pull alone; views never see
+//! it.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 
-use crate::catalog::{Catalog, Family, NO_OUTPUT, Part, Route, Row, Slot};
+use hashbrown::HashMap;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::catalog::{Catalog, Family, NONE, Part, Route, Row, Slot};
+use crate::column::Column;
 use crate::exposition::family::FamilyType;
-use crate::exposition::lex::LineError;
-use crate::exposition::{lex, series};
+use crate::exposition::lex::{self, LineError};
+use crate::exposition::series::{self, Labels, Series};
 use crate::mapping::Mapping;
 use crate::translate::Params;
-use crate::translate::identity::{hash, identity, index};
-use crate::translate::route::Outputs;
-use crate::view::Column;
+use crate::translate::identity::{Hashes, Lookup, identity, index, write_pairs};
+use crate::translate::keys::Keys;
+use crate::translate::route::{self, Outputs};
 
 /// Why a key has no slot.
 #[derive(Debug)]
@@ -23,130 +29,148 @@ pub(super) enum Error {
 /// Every look-up of one catalogue.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// A key's bytes as the source spells them.
-    pub(super) spellings: HashMap<Box<[u8]>, u32>,
-    /// What the source's `TYPE` lines say: type and help.
-    pub(super) types: HashMap<String, (FamilyType, String)>,
+    pub(super) keys: Keys,
+    /// What the source's `TYPE` lines say.
+    pub(super) types: HashMap<String, Declared>,
     /// A sample's name and labels, whatever the spelling and the type.
-    identities: HashMap<u128, u32>,
-    families: HashMap<(String, FamilyType), u32>,
-    rows: HashMap<u128, u32>,
+    identities: Lookup,
+    /// By name: the types it had.
+    families: HashMap<String, Vec<(FamilyType, u32)>>,
+    rows: Hashes,
+    /// The row found last, and what it was found by: a page has the numbers of a row one after another.
+    last_row: Option<(Vec<u8>, u32)>,
+    parts: HashMap<(u8, u64), u32>,
     outputs: Outputs,
+    scratch: Vec<u8>,
 }
 
-/// Families whose type is not what it was.
-#[derive(Debug, Default)]
-pub(super) struct Changed {
-    pub(super) names: HashSet<String>,
-    /// Those that lost their `TYPE` line.
-    pub(super) gone: Vec<String>,
+/// A family's metadata.
+#[derive(Clone, Debug)]
+pub(super) struct Declared {
+    pub(super) kind: FamilyType,
+    pub(super) help: String,
+    /// The number of the reading that found it last.
+    pub(super) read: u64,
+}
+
+/// A sample's key, decoded.
+pub(super) struct Decoded<'k> {
+    name: Cow<'k, str>,
+    /// Sorted, none empty.
+    labels: Vec<(Cow<'k, str>, Cow<'k, str>)>,
+    pub(super) identity: u128,
 }
 
 /// A sample's place: its family, and which number it is.
 struct Place<'a> {
-    family: Cow<'a, str>,
+    family: &'a str,
     kind: FamilyType,
     part: Part,
 }
 
 impl Index {
-    /// Compares this exposition's types with what was known.
-    pub(super) fn changed(
-        &self,
-        types: &HashMap<String, (FamilyType, String)>,
-        catalog: &Catalog,
-        column: &Column,
-    ) -> Changed {
-        let mut changed = Changed::default();
-        for (name, (kind, _)) in types {
-            if self.types.get(name).is_none_or(|(known, _)| known != kind) {
-                changed.names.insert(name.clone());
-            }
-        }
-        let silent: Vec<&String> = self.types.keys().filter(|name| !types.contains_key(*name)).collect();
-        if !silent.is_empty() {
-            let mut alive: HashSet<&str> = HashSet::new();
-            for (slot, _) in column.iter() {
-                alive.insert(&catalog.family(catalog.row(&catalog.slots[slot])).name);
-            }
-            for name in silent.into_iter().filter(|name| alive.contains(name.as_str())) {
-                changed.names.insert(name.clone());
-                changed.gone.push(name.clone());
-            }
-        }
-        changed
-    }
-
-    /// The keys of samples that belong to one of these families, or might.
-    pub(super) fn spelled_by(&self, names: &HashSet<String>) -> Vec<Box<[u8]>> {
-        let belongs = |key: &[u8]| {
-            let Ok(series) = series::decode(key) else { return false };
-            let name: &str = &series.name;
-            let bases = ["", "_bucket", "_sum", "_count", "_total"];
-            bases.iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|base| names.contains(base)))
-        };
-        self.spellings.keys().filter(|key| belongs(key)).cloned().collect()
-    }
-
-    /// Finds or makes the slot of a key, and puts it into the row its family's type asks for.
-    pub(super) fn place(
-        &mut self,
-        key: &[u8],
-        catalog: &mut Catalog,
-        mapping: &Mapping,
-        params: &Params,
-    ) -> Result<u32, Error> {
-        let series = series::decode(key).map_err(Error::Line)?;
+    /// Reads a key that the lexer has accepted.
+    pub(super) fn decode<'k>(&mut self, key: &'k [u8], params: &Params) -> Result<Decoded<'k>, Error> {
+        let Series { name, mut labels } = series::decode(key).map_err(Error::Line)?;
         let limits = &params.limits;
         let too_long = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| {
             name.len() > limits.label_name_bytes || value.len() > limits.label_value_bytes
         };
-        if series.labels.len() > limits.labels
-            || series.name.len() > limits.label_value_bytes
-            || series.labels.iter().any(too_long)
-        {
+        if labels.len() > limits.labels || name.len() > limits.label_value_bytes || labels.iter().any(too_long) {
             return Err(Error::OverLimit);
         }
-        let mut labels: Vec<(Cow<'_, str>, Cow<'_, str>)> =
-            series.labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        labels.retain(|(_, value)| !value.is_empty());
         labels.sort_unstable();
-        let identity = identity(&series.name, &labels);
-        let Place { family, kind, part } = self.classify(&series.name, &mut labels);
-        let row = self.row(&family, kind, &labels, catalog, mapping, params);
-        let slot = match self.identities.get(&identity) {
-            Some(&slot) => slot,
-            None => {
-                let slot = u32::try_from(catalog.slots.len()).map_err(|_| Error::OverLimit)?;
-                catalog.slots.push(Slot { row, part, out: NO_OUTPUT });
-                catalog.identities.push(identity);
-                self.identities.insert(identity, slot);
-                slot
+        let identity = identity(&mut self.scratch, &name, &labels);
+        Ok(Decoded { name, labels, identity })
+    }
+
+    /// The slot of an identity that is known.
+    pub(super) fn find(&self, identity: u128, catalog: &Catalog) -> Option<u32> {
+        self.identities.find(identity, |slot| catalog.identities[slot as usize])
+    }
+
+    /// Makes the slot of an identity that is not known, whose key comes next in [`Index::keys`].
+    pub(super) fn add(
+        &mut self,
+        decoded: Decoded<'_>,
+        catalog: &mut Catalog,
+        mapping: &Mapping,
+        params: &Params,
+    ) -> u32 {
+        let slot = index(catalog.slots.len());
+        let identity = decoded.identity;
+        if decoded.labels.is_empty() && decoded.name == "process_start_time_seconds" {
+            catalog.start = Some(slot);
+        }
+        let (row, part) = self.place(decoded, catalog, mapping, params);
+        catalog.slots.push(Slot { row, part, out: NONE });
+        catalog.identities.push(identity);
+        self.identities.insert(identity, slot, |slot| catalog.identities[slot as usize]);
+        self.feed(slot, catalog, mapping);
+        slot
+    }
+
+    /// Puts a known slot into the row its family's type asks for now.
+    pub(super) fn place_again(
+        &mut self,
+        slot: u32,
+        decoded: Decoded<'_>,
+        catalog: &mut Catalog,
+        mapping: &Mapping,
+        params: &Params,
+    ) {
+        let (row, part) = self.place(decoded, catalog, mapping, params);
+        let old = catalog.slots[slot as usize];
+        if (row, part) == (old.row, old.part) {
+            return;
+        }
+        *catalog.slots.get_mut(slot as usize) = Slot { row, part, out: NONE };
+        if old.out != NONE && catalog.out_slots[old.out as usize].source == slot && catalog.shared.get(old.out as usize)
+        {
+            // Another one that feeds it stands for it from now on.
+            if let Some(other) = catalog.slots.iter().position(|slot| slot.out == old.out) {
+                catalog.out_slots.get_mut(old.out as usize).source = index(other);
             }
-        };
-        let out = match catalog.rows[row as usize].route {
-            Route::Mapped { out_row, rule, .. } => self.outputs.slot(catalog, out_row, part, mapping.rule(rule)),
-            Route::Unmapped(_) | Route::Excluded | Route::Collided => NO_OUTPUT,
-        };
-        catalog.slots[slot as usize] = Slot { row, part, out };
-        Ok(slot)
+        }
+        self.feed(slot, catalog, mapping);
+    }
+
+    fn feed(&mut self, slot: u32, catalog: &mut Catalog, mapping: &Mapping) {
+        let row = catalog.row(catalog.slots[slot as usize]);
+        if let Route::Mapped { rule, .. } = catalog.family(row).route {
+            self.outputs.feed(catalog, slot, row.out, mapping.rule(rule));
+        }
+    }
+
+    /// The row and part that a sample is, by the types declared.
+    fn place(&mut self, decoded: Decoded<'_>, catalog: &mut Catalog, mapping: &Mapping, params: &Params) -> (u32, u32) {
+        let Decoded { name, mut labels, .. } = decoded;
+        let Place { family, kind, part } = self.classify(&name, &mut labels);
+        let family = self.family(family, kind, catalog, mapping, params);
+        let row = self.row(family, &labels, catalog, mapping, params);
+        let (order, bound) = part.order();
+        let part = *self.parts.entry((order, bound.to_bits())).or_insert_with(|| {
+            catalog.parts.push(part);
+            index(catalog.parts.len() - 1)
+        });
+        (row, part)
     }
 
     /// Which family a sample belongs to, by the types declared; takes `le` or `quantile` out of the labels.
     fn classify<'a>(&self, name: &'a str, labels: &mut Vec<(Cow<'_, str>, Cow<'_, str>)>) -> Place<'a> {
-        let kind_of = |name: &str| self.types.get(name).map(|(kind, _)| *kind);
+        let kind_of = |name: &str| self.types.get(name).map(|declared| declared.kind);
         let mut bound = |label: &str| {
             let at = labels.iter().position(|(name, _)| name == label)?;
             let value = lex::float(labels[at].1.as_bytes()).ok()?;
             labels.remove(at);
             Some(value)
         };
-        let untyped = |kind| Place { family: Cow::Borrowed(name), kind, part: Part::Value };
+        let untyped = |kind| Place { family: name, kind, part: Part::Value };
         match kind_of(name) {
             Some(FamilyType::Summary) => {
                 return match bound("quantile") {
-                    Some(quantile) => {
-                        Place { family: name.into(), kind: FamilyType::Summary, part: Part::Quantile(quantile) }
-                    }
+                    Some(quantile) => Place { family: name, kind: FamilyType::Summary, part: Part::Quantile(quantile) },
                     None => untyped(FamilyType::Untyped),
                 };
             }
@@ -172,7 +196,7 @@ impl Index {
                 },
                 Part::Value | Part::Quantile(_) | Part::Sum | Part::Count => part,
             };
-            return Place { family: base.into(), kind, part };
+            return Place { family: base, kind, part };
         }
         match name.strip_suffix("_total").and_then(kind_of) {
             Some(FamilyType::Counter) => untyped(FamilyType::Counter),
@@ -180,35 +204,106 @@ impl Index {
         }
     }
 
-    fn row(
+    fn family(
         &mut self,
         name: &str,
         kind: FamilyType,
-        labels: &[(Cow<'_, str>, Cow<'_, str>)],
         catalog: &mut Catalog,
         mapping: &Mapping,
         params: &Params,
     ) -> u32 {
-        let family = match self.families.get(&(name.to_owned(), kind)) {
-            Some(&family) => family,
-            None => {
-                let help = self.types.get(name).map(|(_, help)| help.clone()).unwrap_or_default();
-                let family = index(catalog.families.len());
-                catalog.families.push(Family { name: name.to_owned(), kind, help });
-                self.families.insert((name.to_owned(), kind), family);
-                family
-            }
-        };
-        let key = hash(&[&family.to_le_bytes()[..]], labels);
-        if let Some(&row) = self.rows.get(&key) {
-            return row;
+        let known = self.families.get(name).and_then(|known| known.iter().find(|(known, _)| *known == kind));
+        if let Some((_, family)) = known {
+            return *family;
         }
-        let labels: Vec<(String, String)> =
-            labels.iter().map(|(name, value)| (name.clone().into_owned(), value.clone().into_owned())).collect();
-        let route = self.outputs.route(catalog, family, &labels, mapping, params);
-        let row = index(catalog.rows.len());
-        catalog.rows.push(Row { family, labels, route });
-        self.rows.insert(key, row);
+        let help = self.types.get(name).map(|declared| declared.help.clone()).unwrap_or_default();
+        let route = self.outputs.route(catalog, (name, kind, &help), mapping, params);
+        let family = index(catalog.families.len());
+        catalog.families.push(Arc::new(Family { name: name.to_owned(), kind, help, route }));
+        self.families.entry(name.to_owned()).or_default().push((kind, family));
+        family
+    }
+
+    fn row(
+        &mut self,
+        family: u32,
+        labels: &Labels<'_>,
+        catalog: &mut Catalog,
+        mapping: &Mapping,
+        params: &Params,
+    ) -> u32 {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&family.to_le_bytes());
+        write_pairs(&mut self.scratch, labels);
+        if let Some((text, row)) = &self.last_row
+            && *text == self.scratch
+        {
+            return *row;
+        }
+        let key = xxh3_128(&self.scratch);
+        let row = self.rows.find(key).unwrap_or_else(|| {
+            let out = match catalog.families[family as usize].route {
+                Route::Mapped { out_family, rule, .. } => {
+                    self.outputs.row(catalog, out_family, rule, labels, mapping, params)
+                }
+                Route::Unmapped(_) | Route::Excluded | Route::Collided => NONE,
+            };
+            catalog.rows.push(Row { family, out });
+            self.rows.insert(key)
+        });
+        let (text, last) = self.last_row.get_or_insert_default();
+        text.clone_from(&self.scratch);
+        *last = row;
         row
     }
+
+    /// Families that once said what they are, are alive in a pull, and say nothing of themselves in this reading.
+    pub(super) fn silent(&self, reading: u64, catalog: &Catalog, column: &Column) -> HashSet<String> {
+        let silent: HashSet<&String> =
+            self.types.iter().filter(|(_, declared)| declared.read != reading).map(|(name, _)| name).collect();
+        if silent.is_empty() {
+            return HashSet::new();
+        }
+        let mut alive = vec![false; catalog.families.len()];
+        for (slot, _) in column.iter() {
+            alive[catalog.row(catalog.slots[slot]).family as usize] = true;
+        }
+        let alive =
+            catalog.families.iter().zip(alive).filter(|(family, alive)| *alive && silent.contains(&family.name));
+        alive.map(|(family, _)| family.name.clone()).collect()
+    }
+
+    /// Gives the families of a name another help.
+    pub(super) fn rehelp(&mut self, name: &str, help: String, catalog: &mut Catalog, mapping: &Mapping) {
+        for (_, family) in self.families.get(name).into_iter().flatten() {
+            let family = Arc::make_mut(&mut catalog.families[*family as usize]);
+            family.help.clone_from(&help);
+            if let Route::Mapped { out_family, rule, .. } = family.route {
+                let out_family = Arc::make_mut(&mut catalog.out_families[out_family as usize]);
+                out_family.help = route::help(mapping.rule(rule), &help, name);
+            }
+        }
+        if let Some(declared) = self.types.get_mut(name) {
+            declared.help = help;
+        }
+    }
+}
+
+/// The slots of samples that belong to one of these families, or might.
+pub(super) fn belonging(names: &HashSet<String>, catalog: &Catalog) -> Vec<u32> {
+    let might = |name: &str| {
+        let bases = ["", "_bucket", "_sum", "_count", "_total"];
+        bases.iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|base| names.contains(base)))
+    };
+    let belongs = |family: &Arc<Family>| match family.kind {
+        FamilyType::Histogram | FamilyType::Summary => {
+            names.contains(&family.name) || {
+                ["_bucket", "_sum", "_count"].iter().any(|suffix| might(&format!("{}{suffix}", family.name)))
+            }
+        }
+        _ => might(&family.name),
+    };
+    let families: Vec<bool> = catalog.families.iter().map(belongs).collect();
+    let belongs = |slot: &Slot| families[catalog.row(*slot).family as usize];
+    (0..).zip(catalog.slots.iter()).filter(|(_, slot)| belongs(slot)).map(|(at, _)| at).collect()
 }

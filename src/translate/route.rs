@@ -1,15 +1,18 @@
 //! The output side of the catalogue: which output row a source row feeds, and what it is called there.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::catalog::{Catalog, NO_OUTPUT, OutFamily, OutRow, OutSlot, OutputKind, Part, Route, Unmapped};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::catalog::{Catalog, NONE, OutFamily, OutRow, OutSlot, OutputKind, Part, Route, Unmapped};
 use crate::exposition::family::FamilyType;
+use crate::exposition::series::Labels;
 use crate::exposition::write;
-use crate::mapping::{Find, HistogramMode, Hit, Mapping, Rule};
-use crate::payload::points::{json_resources, json_tags};
-use crate::translate::identity::{hash, index};
+use crate::mapping::{Find, HistogramMode, Hit, Mapping, Rule, RuleId};
+use crate::tags;
+use crate::translate::identity::{self, Hashes, index};
 use crate::translate::{Params, names};
-use crate::view::page_labels;
 
 /// The look-ups of the output side.
 #[derive(Debug, Default)]
@@ -17,26 +20,25 @@ pub(super) struct Outputs {
     families: HashMap<(String, OutputKind), u32>,
     /// Every name that is taken, as `/metrics` spells it, and by which family.
     names: HashMap<String, u32>,
-    rows: HashMap<u128, u32>,
+    rows: Hashes,
 }
 
 impl Outputs {
-    /// Decides where a source row leads, making the output family and row where they are new.
+    /// Decides where a source family leads, making the output family where it is new.
     pub(super) fn route(
         &mut self,
         catalog: &mut Catalog,
-        family: u32,
-        labels: &[(String, String)],
+        source: (&str, FamilyType, &str),
         mapping: &Mapping,
         params: &Params,
     ) -> Route {
-        let source = &catalog.families[family as usize];
-        let Hit { rule, id, name, precedence } = match mapping.find(&source.name, source.kind) {
+        let (source_name, source_kind, source_help) = source;
+        let Hit { rule, id, name, precedence } = match mapping.find(source_name, source_kind) {
             Find::Mapped(hit) => hit,
             Find::Excluded => return Route::Excluded,
             Find::Unmapped => return Route::Unmapped(Unmapped::NoRule),
         };
-        let kind = match output_kind(source.kind, rule.kind) {
+        let kind = match output_kind(source_kind, rule.kind) {
             Ok(kind) => kind,
             Err(why) => return Route::Unmapped(why),
         };
@@ -45,16 +47,9 @@ impl Outputs {
             None => name,
         };
         let Some(name) = names::metric(&name) else { return Route::Collided };
-        let help = help(rule, &source.help, &source.name);
+        let help = help(rule, source_help, source_name);
         let Some(out_family) = self.family(catalog, name, kind, help, rule, id) else { return Route::Collided };
-        let borrowed: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let mut tags: Vec<String> =
-            mapping.labels(id, &borrowed).iter().map(|(key, value)| names::tag(key, value)).collect();
-        tags.extend(params.tags.iter().map(|(key, value)| names::tag(key, value)));
-        tags.sort_unstable();
-        tags.dedup();
-        let out_row = self.row(catalog, out_family, tags);
-        Route::Mapped { out_row, rule: id, precedence: u32::try_from(precedence).unwrap_or(u32::MAX) }
+        Route::Mapped { out_family, rule: id, precedence: u32::try_from(precedence).unwrap_or(u32::MAX) }
     }
 
     fn family(
@@ -64,7 +59,7 @@ impl Outputs {
         kind: OutputKind,
         help: String,
         rule: &Rule,
-        id: crate::mapping::RuleId,
+        id: RuleId,
     ) -> Option<u32> {
         if let Some(&known) = self.families.get(&(name.clone(), kind)) {
             return Some(known);
@@ -87,44 +82,120 @@ impl Outputs {
         };
         self.families.insert((name.clone(), kind), family);
         let unit = rule.unit.clone();
-        catalog.out_families.push(OutFamily { name, page_name, kind, help, unit, rule: id, rows: Vec::new() });
+        let rows = (NONE, NONE);
+        catalog.out_families.push(Arc::new(OutFamily {
+            name,
+            page_name,
+            kind,
+            help,
+            unit,
+            rule: id,
+            rows,
+            plain: true,
+        }));
         Some(family)
     }
 
-    fn row(&mut self, catalog: &mut Catalog, family: u32, tags: Vec<String>) -> u32 {
-        let stored: Vec<(String, &str)> = tags.iter().map(|tag| (names::stored_tag(tag), "")).collect();
-        let key = hash(&[&family.to_le_bytes()[..]], &stored);
-        if let Some(&row) = self.rows.get(&key) {
+    /// Finds or makes the output row that labels become.
+    pub(super) fn row(
+        &mut self,
+        catalog: &mut Catalog,
+        family: u32,
+        rule: RuleId,
+        labels: &Labels<'_>,
+        mapping: &Mapping,
+        params: &Params,
+    ) -> u32 {
+        let borrowed: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let mut tags: Vec<String> =
+            mapping.labels(rule, &borrowed).iter().map(|(key, value)| names::tag(key, value)).collect();
+        tags.extend(params.tags.iter().map(|(key, value)| names::tag(key, value)));
+        tags.sort_unstable();
+        tags.dedup();
+        let mut text = family.to_le_bytes().to_vec();
+        tags.iter().for_each(|tag| identity::write(&mut text, names::stored_tag(tag).as_bytes()));
+        let key = xxh3_128(&text);
+        if let Some(row) = self.rows.find(key) {
             return row;
         }
-        let row = index(catalog.out_rows.len());
-        let page_labels = page_labels(&tags);
-        let (json_tags, json_resources) = (json_tags(&tags), json_resources(&tags));
-        catalog.out_rows.push(OutRow { family, tags, page_labels, json_tags, json_resources, slots: Vec::new() });
-        catalog.out_families[family as usize].rows.push(row);
-        self.rows.insert(key, row);
+        let row = self.rows.insert(key);
+        let resources = tags::json_resources(&tags);
+        if !resources.is_empty() {
+            Arc::make_mut(&mut catalog.resources).insert(row, resources);
+        }
+        let text = catalog.tags.push(&tags::json(&tags));
+        catalog.out_rows.push(OutRow { family, next: NONE, slots: (NONE, NONE), tags: text });
+        let family = Arc::make_mut(&mut catalog.out_families[family as usize]);
+        family.plain &= tags::are_plain(&tags);
+        match family.rows.1 {
+            NONE => family.rows = (row, row),
+            last => {
+                catalog.out_rows.get_mut(last as usize).next = row;
+                family.rows.1 = row;
+            }
+        }
         row
     }
 
-    /// Finds or makes the output slot of a part.
-    pub(super) fn slot(&mut self, catalog: &mut Catalog, out_row: u32, part: Part, rule: &Rule) -> u32 {
+    /// Lets a source slot feed the output slot of its part, which is made where it is new. The slot's own entry must say
+    /// already what part it is, and that it feeds nothing.
+    pub(super) fn feed(&mut self, catalog: &mut Catalog, slot: u32, out_row: u32, rule: &Rule) {
+        let part = catalog.part(catalog.slots[slot as usize]);
         if matches!((part, rule.histogram), (Part::Bucket(_), HistogramMode::Sums)) {
-            return NO_OUTPUT;
+            return;
         }
-        let row = &catalog.out_rows[out_row as usize];
-        if let Some(&slot) = row.slots.iter().find(|slot| catalog.out_slots[**slot as usize].part == part) {
-            return slot;
-        }
-        let order = |slot: &u32| catalog.out_slots[*slot as usize].part.order();
-        let before = row.slots.partition_point(|slot| order(slot) < part.order());
-        let slot = index(catalog.out_slots.len());
-        catalog.out_slots.push(OutSlot { row: out_row, part });
-        catalog.out_rows[out_row as usize].slots.insert(before, slot);
-        slot
+        let out = match find(catalog, out_row, part) {
+            Some(out) => {
+                if catalog.out_slots[out as usize].source != slot {
+                    let shared = Arc::make_mut(&mut catalog.shared);
+                    shared.grow(catalog.out_slots.len());
+                    shared.set(out as usize);
+                }
+                out
+            }
+            None => append(catalog, slot, out_row, part),
+        };
+        catalog.slots.get_mut(slot as usize).out = out;
     }
 }
 
-fn help(rule: &Rule, source_help: &str, source_name: &str) -> String {
+/// The output slot of a part of a row, if something feeds it.
+fn find(catalog: &Catalog, out_row: u32, part: Part) -> Option<u32> {
+    let last = catalog.out_rows[out_row as usize].slots.1;
+    // A page nearly always has its parts in order: what is new comes last.
+    if last != NONE && catalog.output(last as usize).is_some_and(|output| output.part.order() < part.order()) {
+        return None;
+    }
+    let found = catalog.slots_of(out_row).find(|out| catalog.output(*out).is_some_and(|output| output.part == part))?;
+    Some(index(found))
+}
+
+/// Makes an output slot, at its place in the row.
+fn append(catalog: &mut Catalog, source: u32, out_row: u32, part: Part) -> u32 {
+    let new = index(catalog.out_slots.len());
+    let (first, last) = catalog.out_rows[out_row as usize].slots;
+    let comes_before = |out: usize| catalog.output(out).is_some_and(|output| output.part.order() <= part.order());
+    let before = match last {
+        NONE => None,
+        last if comes_before(last as usize) => Some(last as usize),
+        // What nothing feeds has no place of its own, and does not end the search.
+        _ => catalog.slots_of(out_row).filter(|out| comes_before(*out)).last(),
+    };
+    let row = catalog.out_rows.get_mut(out_row as usize);
+    let next = match before {
+        Some(before) => std::mem::replace(&mut catalog.out_slots.get_mut(before).next, new),
+        None => std::mem::replace(&mut row.slots.0, new),
+    };
+    debug_assert!(before.is_some() || next == first);
+    if next == NONE {
+        row.slots.1 = new;
+    }
+    catalog.out_slots.push(OutSlot { source, next });
+    new
+}
+
+/// The help of an output family.
+pub(super) fn help(rule: &Rule, source_help: &str, source_name: &str) -> String {
     let text = rule.description.as_deref().unwrap_or(source_help).trim_end_matches('.');
     if text.is_empty() { format!("From {source_name}.") } else { format!("{text} (from {source_name}).") }
 }

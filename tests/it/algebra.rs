@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use promdog::catalog::Part;
+use promdog::catalog::{Output, Part};
 use promdog::delta::saved::Saved;
 use promdog::delta::{Cursor, FirstValue, Moment};
 use promdog::mapping::Mapping;
 use promdog::time::UnixMillis;
 use promdog::translate::Translator;
-use promdog::view::{Column, View};
+use promdog::view::{Increases, View};
 use proptest::prelude::*;
 
 use crate::support::{WATCHED, mapping, translator};
@@ -330,16 +330,16 @@ impl World {
     }
 }
 
-fn by_series(view: &View, increases: &Column) -> Sums {
+fn by_series(view: &View, increases: &Increases) -> Sums {
     let mut sums = Sums::new();
-    for (slot, increase) in increases.iter() {
-        let (out, _, family) = view.catalog.output(slot);
-        let bound = match out.part {
+    for (slot, increase) in increases.iter(&view.catalog) {
+        let Output { part, family, .. } = view.catalog.output(slot).expect("a slot that is fed");
+        let bound = match part {
             Part::Bucket(bound) if bound.is_infinite() => continue,
             Part::Bucket(bound) => format!("@{bound}"),
             _ => String::new(),
         };
-        *sums.entry(format!("{}{}{bound}", family.name, family.kind.suffix(out.part))).or_default() += increase;
+        *sums.entry(format!("{}{}{bound}", family.name, family.kind.suffix(part))).or_default() += increase;
     }
     sums.retain(|_, value| *value != 0.0);
     sums

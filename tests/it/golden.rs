@@ -13,7 +13,7 @@ use promdog::ledger::{Fate, Ledger};
 use promdog::mapping::Mapping;
 use promdog::payload::points::{Frame, Gauges, of_view};
 use promdog::translate::describe_refusals;
-use promdog::view::{self, Column, View};
+use promdog::view::{self, Increases, View};
 
 use crate::support::{Target, built_in, mapping};
 
@@ -38,10 +38,10 @@ fn rules(folder: &Path) -> Arc<Mapping> {
     }
 }
 
-fn points(out: &mut String, view: &View, increases: &Column) {
+fn points(out: &mut String, view: &View, increases: &Increases) {
     let mut lines = Vec::new();
-    of_view(view, increases, Gauges::Send, Frame { host: None, interval: 15 }, |id, point| {
-        let tags = &view.catalog.output(id).1.tags;
+    of_view(view, increases, Gauges::Send, Frame { host: None, interval: 15 }, |row, point| {
+        let tags = view.catalog.tags(row);
         let bound = point.bound.map(|(key, bound)| format!("{key}:{}", promdog::number::bound(bound)));
         let tags: Vec<&str> = tags.iter().map(String::as_str).chain(bound.as_deref()).collect();
         let unit = point.unit.map(|unit| format!(" [{unit}]")).unwrap_or_default();

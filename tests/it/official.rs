@@ -81,8 +81,8 @@ fn official_contract_a_translated_exposition() {
     let view = target.pull(16, text);
     let increases = target.cursor.take(&view.catalog);
     let mut points = Vec::new();
-    of_view(&view, &increases, Gauges::Send, Frame { host: Some("node \"1\""), interval: 15 }, |id, point| {
-        points.push((point, view.catalog.output(id).1.tags.clone()));
+    of_view(&view, &increases, Gauges::Send, Frame { host: Some("node \"1\""), interval: 15 }, |row, point| {
+        points.push((point, view.catalog.tags(row)));
     });
     assert!(points.len() > 10);
     compare(&points, &["env:prod".to_owned(), "bare".to_owned()], 1_700_000_000);

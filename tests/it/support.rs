@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use promdog::catalog::{Output, Part};
 use promdog::delta::saved::Saved;
 use promdog::delta::{Advance, Cursor, FirstValue, Moment};
 use promdog::mapping::{Mapping, Source, builtin};
 use promdog::time::UnixMillis;
 use promdog::translate::{Limits, Params, Translator};
-use promdog::view::{Column, View};
+use promdog::view::{Increases, View};
 
 /// Compiles the text of a mapping file.
 pub fn mapping(text: &str) -> Arc<Mapping> {
@@ -67,7 +68,7 @@ impl Target {
     }
 
     /// Takes what has grown, and stores where that leaves us.
-    pub fn take(&mut self, view: &View) -> Column {
+    pub fn take(&mut self, view: &View) -> Increases {
         let increases = self.cursor.take(&view.catalog);
         self.saved = self.cursor.checkpoint(&view.catalog).saved();
         increases
@@ -78,7 +79,7 @@ impl Target {
         let view = self.pull(seconds, text);
         let increases = self.take(&view);
         let mut lines: Vec<String> =
-            increases.iter().map(|(slot, value)| format!("{} {value}", named(&view, slot))).collect();
+            increases.iter(&view.catalog).map(|(slot, value)| format!("{} {value}", named(&view, slot))).collect();
         lines.sort();
         lines
     }
@@ -86,12 +87,12 @@ impl Target {
 
 /// An output slot as `name{tags}`, with its bound.
 pub fn named(view: &View, slot: usize) -> String {
-    let (out, row, family) = view.catalog.output(slot);
-    let bound = match out.part {
-        promdog::catalog::Part::Bucket(bound) | promdog::catalog::Part::Quantile(bound) => format!("@{bound}"),
+    let Output { part, row, family } = view.catalog.output(slot).expect("a slot that is fed");
+    let bound = match part {
+        Part::Bucket(bound) | Part::Quantile(bound) => format!("@{bound}"),
         _ => String::new(),
     };
-    format!("{}{}{bound}{{{}}}", family.name, family.kind.suffix(out.part), row.tags.join(","))
+    format!("{}{}{bound}{{{}}}", family.name, family.kind.suffix(part), view.catalog.tags(row).join(","))
 }
 
 /// What the page holds, as a list of lines without metadata.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 500;
 
 /// The core, and the modules each may name besides itself. Values in, values out.
-const CORE: [(&str, &[&str]); 13] = [
+const CORE: [(&str, &[&str]); 15] = [
     ("time", &[]),
     ("number", &[]),
     ("inventory", &[]),
@@ -16,27 +16,33 @@ const CORE: [(&str, &[&str]); 13] = [
     ("exposition", &["number"]),
     ("ledger", &["exposition"]),
     ("mapping", &["exposition", "yaml"]),
-    ("catalog", &["exposition", "mapping"]),
-    ("view", &["catalog", "exposition", "ledger"]),
-    ("payload", &["catalog", "number", "view"]),
-    ("translate", &["catalog", "exposition", "inventory", "ledger", "mapping", "number", "payload", "view"]),
-    ("delta", &["catalog", "exposition", "mapping", "time", "view"]),
+    ("column", &[]),
+    ("tags", &["exposition"]),
+    ("catalog", &["column", "exposition", "mapping", "tags"]),
+    ("view", &["catalog", "column", "exposition", "ledger", "tags"]),
+    ("payload", &["catalog", "number", "tags", "view"]),
+    (
+        "translate",
+        &["catalog", "column", "exposition", "inventory", "ledger", "mapping", "number", "payload", "tags", "view"],
+    ),
+    ("delta", &["catalog", "column", "exposition", "mapping", "tags", "time", "view"]),
     ("lib", &[]),
 ];
 
 /// The shell, and what each room may name of the shell. All of it may name the core.
-const SHELL: [(&str, &[&str]); 18] = [
+const SHELL: [(&str, &[&str]); 19] = [
     ("backoff", &[]),
     ("clock", &[]),
+    ("cpu", &[]),
     ("store", &["clock"]),
     ("telemetry", &["clock", "datadog"]),
     ("tls", &[]),
     ("scrape", &["tls"]),
     ("cluster", &["backoff", "telemetry", "tls"]),
     ("datadog", &["backoff", "clock", "store", "tls"]),
-    ("pull", &["clock", "scrape", "telemetry"]),
+    ("pull", &["clock", "cpu", "scrape", "telemetry"]),
     ("targets", &["clock", "cluster", "pull", "scrape", "telemetry", "tls"]),
-    ("push", &["clock", "cluster", "datadog", "pull", "store", "targets", "telemetry"]),
+    ("push", &["clock", "cluster", "cpu", "datadog", "pull", "store", "targets", "telemetry"]),
     ("server", &["cluster", "datadog", "pull", "push", "targets", "telemetry"]),
     ("config", &["cluster", "datadog", "push", "scrape", "store", "targets", "telemetry", "tls"]),
     ("mock", &["tls"]),

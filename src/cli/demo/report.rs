@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::catalog::Output;
 use crate::cli::demo::Demo;
 use crate::mock::intake::Intake;
 use crate::mock::intake::judge::Received;
@@ -87,12 +88,12 @@ fn sources(demo: &Demo) -> BTreeMap<String, (String, Option<f64>)> {
         return sources;
     };
     for (id, value) in view.source.iter() {
-        let slot = &view.catalog.slots[id];
-        if !view.folded.is_present(id) || !slot.part.is_pushed() {
+        let slot = view.catalog.slots[id];
+        if !view.folded.get(id) || !view.catalog.part(slot).is_pushed() {
             continue;
         }
-        let (out, _, family) = view.catalog.output(slot.out as usize);
-        let name = format!("{}{}", family.name, family.kind.suffix(out.part));
+        let Some(Output { part, family, .. }) = view.catalog.output(slot.out as usize) else { continue };
+        let name = format!("{}{}", family.name, family.kind.suffix(part));
         let source = view.catalog.family(view.catalog.row(slot)).name.clone();
         let (_, total) = sources.entry(name).or_insert((source, Some(0.0)));
         *total = total.map(|total| total + value);

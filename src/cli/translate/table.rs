@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crate::catalog::{Catalog, NO_OUTPUT, OutputKind, Part, Route, Slot, Unmapped};
+use crate::catalog::{NONE, Output, Route, Unmapped};
 use crate::cli::translate::{Pull, rule_name, url};
 use crate::delta::{Advance, ProcessChange};
 use crate::ledger::Fate;
@@ -25,20 +25,20 @@ pub(super) fn print(
     advance: &Advance,
     only_one: bool,
 ) -> io::Result<()> {
-    let Pull { number, input, view, cursor } = pull;
+    let Pull { number, input, view, cursor, translator } = pull;
     let catalog = &view.catalog;
     let mut groups: BTreeMap<(String, String), Vec<Line>> = BTreeMap::new();
     let mut rest: BTreeMap<(&'static str, &str), usize> = BTreeMap::new();
     for (id, value) in view.source.iter() {
-        let slot = &catalog.slots[id];
-        let row = catalog.row(slot);
-        let (Route::Mapped { rule, precedence, .. }, true) = (row.route, slot.out != NO_OUTPUT) else {
-            *rest.entry((why(row.route), &catalog.family(row).name)).or_default() += 1;
+        let slot = catalog.slots[id];
+        let source = catalog.family(catalog.row(slot));
+        let output = if slot.out == NONE { None } else { catalog.output(slot.out as usize) };
+        let (Route::Mapped { rule, precedence, .. }, Some(Output { part, family, .. })) = (source.route, output) else {
+            *rest.entry((why(source.route), &source.name)).or_default() += 1;
             continue;
         };
-        let (out_slot, _, family) = catalog.output(slot.out as usize);
-        let cumulative = out_slot.part.is_cumulative(family.kind);
-        let sent = match (view.folded.is_present(id), value.is_finite(), slot.part.is_pushed(), cumulative) {
+        let cumulative = part.is_cumulative(family.kind);
+        let sent = match (view.folded.get(id), value.is_finite(), part.is_pushed(), cumulative) {
             (_, false, _, _) => "not a number".to_owned(),
             (false, _, _, _) => "not used".to_owned(),
             (_, _, false, _) => "page only".to_owned(),
@@ -47,11 +47,12 @@ pub(super) fn print(
                 cursor.owed(id).map_or_else(|| "baseline".to_owned(), |increase| format!("+{}", text(increase)))
             }
         };
-        let name = format!("{}{}", family.name, family.kind.suffix(out_slot.part));
+        let name = format!("{}{}", family.name, family.kind.suffix(part));
         let unit = family.unit.as_ref().map(|unit| format!(" of {unit}")).unwrap_or_default();
         let datadog = if cumulative { "count" } else { "gauge" };
         let header = format!("{name}  {datadog}{unit}  rule {}", rule_name(mapping, rule, precedence));
-        let line = Line { value: text(value), sent, source: spelled(catalog, slot, family.kind) };
+        let line =
+            Line { value: text(value), sent, source: String::from_utf8_lossy(translator.spelling(id)).into_owned() };
         groups.entry((name, header)).or_default().push(line);
     }
     writeln!(to, "pull {number}: {input}: {}", summary(pull, advance))?;
@@ -111,7 +112,7 @@ fn why(route: Route) -> &'static str {
         Route::Unmapped(Unmapped::NoRule) => "no rule",
         Route::Unmapped(Unmapped::NoType) => "the rule needs a `type:`, since the exposition gives none that fits",
         Route::Unmapped(Unmapped::TypeDoesNotFit) => "the rule's `type:` cannot be made of this family",
-        Route::Unmapped(Unmapped::Bucket) | Route::Mapped { .. } => "buckets are left out by `histogram: sums`",
+        Route::Mapped { .. } => "buckets are left out by `histogram: sums`",
         Route::Excluded => "excluded",
         Route::Collided => "the name is taken by another type",
     }
@@ -121,25 +122,4 @@ fn text(value: f64) -> String {
     let mut out = String::new();
     number::go(&mut out, value);
     out
-}
-
-/// The series as the source spells it, bounds last.
-fn spelled(catalog: &Catalog, slot: &Slot, kind: OutputKind) -> String {
-    let row = catalog.row(slot);
-    let mut labels: Vec<String> = row.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-    let suffix = match (kind, slot.part) {
-        (_, Part::Value) => "",
-        (_, Part::Bucket(bound)) => {
-            labels.push(format!("le=\"{}\"", text(bound)));
-            "_bucket"
-        }
-        (_, Part::Quantile(quantile)) => {
-            labels.push(format!("quantile=\"{}\"", text(quantile)));
-            ""
-        }
-        (_, Part::Sum) => "_sum",
-        (_, Part::Count) => "_count",
-    };
-    let name = &catalog.family(row).name;
-    if labels.is_empty() { format!("{name}{suffix}") } else { format!("{name}{suffix}{{{}}}", labels.join(",")) }
 }
