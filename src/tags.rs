@@ -14,19 +14,36 @@ const DEVICE: &str = "device:";
 /// Tags as members of a JSON array, without brackets; a device is no tag but a resource.
 #[must_use]
 pub fn json(tags: &[String]) -> String {
-    let tags = tags.iter().filter(|tag| !tag.starts_with(DEVICE));
-    tags.map(|tag| quoted(tag)).collect::<Vec<_>>().join(",")
+    let mut out = String::with_capacity(tags.iter().map(|tag| tag.len() + 3).sum());
+    for tag in tags.iter().filter(|tag| !tag.starts_with(DEVICE)) {
+        out.push_str(if out.is_empty() { "" } else { "," });
+        push_quoted(&mut out, tag);
+    }
+    out
 }
 
 /// Devices among the tags, as members of the array `resources`, without brackets.
 #[must_use]
 pub fn json_resources(tags: &[String]) -> String {
     let devices = tags.iter().filter_map(|tag| tag.strip_prefix(DEVICE));
-    devices.map(|name| format!("{{\"name\":{},\"type\":\"device\"}}", quoted(name))).collect::<Vec<_>>().join(",")
+    let mut out = String::new();
+    for name in devices {
+        out.push_str(if out.is_empty() { "{\"name\":" } else { ",{\"name\":" });
+        push_quoted(&mut out, name);
+        out.push_str(",\"type\":\"device\"}");
+    }
+    out
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// Appends a JSON string.
+pub fn push_quoted(out: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
 }
 
 /// The tags that [`json`] and [`json_resources`] have written, sorted.

@@ -113,20 +113,29 @@ impl Translator {
 
     /// Takes over this exposition's types, and places again what a changed type moves.
     fn retype(&mut self, reading: &mut Reading) {
-        let mut changed: HashSet<String> = self.index.silent(reading.number, &self.catalog, &reading.column);
-        changed.retain(|name| !reading.types.contains_key(name));
-        for name in &changed {
-            self.index.types.remove(name);
+        let Reading { number, column, types, helps, .. } = reading;
+        let mut changed: HashSet<String> = types.keys().cloned().collect();
+        for (name, declared) in &self.index.types {
+            let help = declared.help_on_page(*number);
+            if help != declared.help || types.contains_key(name) {
+                helps.entry(name.clone()).or_insert_with(|| help.to_owned());
+            }
         }
-        for (name, kind) in reading.types.drain() {
-            let known = self.index.types.get(&name).map(|declared| declared.help.clone());
-            let help = reading.helps.remove(&name).or(known).unwrap_or_default();
-            self.index.types.insert(name.clone(), Declared { kind, help, read: reading.number });
-            changed.insert(name);
+        // What is not said on this page is not known of it.
+        self.index.types.retain(|name, declared| declared.read == *number && !types.contains_key(name));
+        for (name, kind) in types.drain() {
+            helps.entry(name.clone()).or_default();
+            self.index
+                .types
+                .insert(name.clone(), Declared { kind, help: String::new(), read: *number, helped: *number });
         }
-        for (name, help) in reading.helps.drain() {
-            if self.index.types.contains_key(&name) {
-                self.index.rehelp(&name, help, Arc::make_mut(&mut self.catalog), &self.mapping);
+        changed.extend(self.index.undeclared(&self.catalog, column));
+        for (name, help) in helps.drain() {
+            if self.index.knows_family(&name) {
+                self.index.rehelp(&name, &help, Arc::make_mut(&mut self.catalog), &self.mapping);
+            }
+            if let Some(declared) = self.index.types.get_mut(&name) {
+                declared.help = help;
             }
         }
         if changed.is_empty() || self.index.keys.slots() == 0 {

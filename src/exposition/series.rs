@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr3};
+
 use crate::exposition::lex::{LineError, Reason, string_end};
 
 /// Names and values, unescaped.
@@ -20,27 +22,27 @@ pub struct Series<'a> {
 /// A label name that appears twice, or `__name__` as a label.
 pub fn decode(key: &[u8]) -> Result<Series<'_>, LineError> {
     let whole = key;
-    let fail = |part: &[u8], reason| LineError { at: (part.as_ptr() as usize) - (whole.as_ptr() as usize), reason };
-    let key = std::str::from_utf8(key).map_err(|_| fail(whole, Reason::Utf8))?;
-    let Some((before, inside)) = key.split_once('{') else {
-        return Ok(Series { name: Cow::Borrowed(key.trim_matches([' ', '\t'])), labels: Vec::new() });
+    let fail = |part: &str, reason| LineError { at: (part.as_ptr() as usize) - (whole.as_ptr() as usize), reason };
+    let key = std::str::from_utf8(key).map_err(|_| LineError { at: 0, reason: Reason::Utf8 })?;
+    let Some(open) = memchr(b'{', key.as_bytes()) else {
+        return Ok(Series { name: Cow::Borrowed(trim(key)), labels: Vec::new() });
     };
-    let before = before.trim_matches([' ', '\t']);
+    let before = trim(&key[..open]);
     let mut name = (!before.is_empty()).then_some(Cow::Borrowed(before));
-    let mut labels: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
-    let mut rest = inside;
+    let mut labels: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(8);
+    let mut rest = &key[open + 1..];
     loop {
         rest = rest.trim_start_matches([' ', '\t', ',']);
         if rest.is_empty() || rest.starts_with('}') {
             break;
         }
         let start = rest;
+        let open = || fail(start, Reason::OpenString);
         let (label, after) = if rest.starts_with('"') {
-            string(rest).ok_or_else(|| fail(start.as_bytes(), Reason::OpenString))?
+            string(rest).ok_or_else(open)?
         } else {
-            let end = rest.find(['=', ' ', '\t']).unwrap_or(rest.len());
-            let (label, after) = rest.split_at(end);
-            (Cow::Borrowed(label), after)
+            let end = memchr3(b'=', b' ', b'\t', rest.as_bytes()).unwrap_or(rest.len());
+            (Cow::Borrowed(&rest[..end]), &rest[end..])
         };
         let after = after.trim_start_matches([' ', '\t']);
         let Some(value) = after.strip_prefix('=') else {
@@ -48,21 +50,24 @@ pub fn decode(key: &[u8]) -> Result<Series<'_>, LineError> {
             rest = after;
             continue;
         };
-        let (value, after) =
-            string(value.trim_start_matches([' ', '\t'])).ok_or_else(|| fail(start.as_bytes(), Reason::OpenString))?;
+        let (value, after) = string(value.trim_start_matches([' ', '\t'])).ok_or_else(open)?;
         if label == "__name__" {
-            return Err(fail(start.as_bytes(), Reason::NameLabel));
+            return Err(fail(start, Reason::NameLabel));
         }
         if labels.iter().any(|(known, _)| *known == label) {
-            return Err(fail(start.as_bytes(), Reason::DuplicateLabel));
+            return Err(fail(start, Reason::DuplicateLabel));
         }
         labels.push((label, value));
         rest = after;
     }
     match name {
         Some(name) => Ok(Series { name, labels }),
-        None => Err(fail(whole, Reason::NoName)),
+        None => Err(LineError { at: 0, reason: Reason::NoName }),
     }
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 /// Decodes a name of a `HELP` or `TYPE` line, quoted or not.
@@ -83,13 +88,17 @@ pub fn decode_help(text: &[u8]) -> Cow<'_, str> {
 
 /// Cuts a quoted string off: its text unescaped, and what follows.
 fn string(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let end = string_end(text.as_bytes())?;
+    let bytes = text.as_bytes();
+    if bytes.first() != Some(&b'"') {
+        return None;
+    }
+    let end = string_end(bytes)?;
     let (quoted, rest) = text.split_at_checked(end)?;
     Some((unescape(quoted.get(1..end - 1)?, true), rest))
 }
 
 fn unescape(text: &str, quotes: bool) -> Cow<'_, str> {
-    if !text.contains('\\') {
+    if memchr(b'\\', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

@@ -59,25 +59,31 @@ impl Hashes {
     }
 }
 
-/// The canonical identity of a sample: its name and its labels, sorted and none empty, bounds by number. `scratch` holds
-/// anything.
-pub(super) fn identity(scratch: &mut Vec<u8>, name: &str, labels: &Labels<'_>) -> u128 {
-    scratch.clear();
-    write(scratch, name.as_bytes());
-    let mut bound = String::new();
+/// Room for text that is hashed or compared, and used again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) bytes: Vec<u8>,
+    bound: String,
+}
+
+/// The canonical identity of a sample: its name and its labels, sorted and none empty, bounds by number.
+pub(super) fn identity(scratch: &mut Scratch, name: &str, labels: &Labels<'_>) -> u128 {
+    let Scratch { bytes, bound } = scratch;
+    bytes.clear();
+    write(bytes, name.as_bytes());
     for (label, value) in labels {
-        write(scratch, label.as_bytes());
+        write(bytes, label.as_bytes());
         let number = (label == "le" || label == "quantile").then(|| lex::float(value.as_bytes()).ok()).flatten();
         match number {
             Some(number) => {
                 bound.clear();
-                number::write_bound(&mut bound, number);
-                write(scratch, bound.as_bytes());
+                number::write_bound(bound, number);
+                write(bytes, bound.as_bytes());
             }
-            None => write(scratch, value.as_bytes()),
+            None => write(bytes, value.as_bytes()),
         }
     }
-    xxh3_128(scratch)
+    xxh3_128(bytes)
 }
 
 /// Appends texts with their lengths, so that no two lists of them can be confused.

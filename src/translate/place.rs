@@ -15,7 +15,7 @@ use crate::exposition::lex::{self, LineError};
 use crate::exposition::series::{self, Labels, Series};
 use crate::mapping::Mapping;
 use crate::translate::Params;
-use crate::translate::identity::{Hashes, Lookup, identity, index, write_pairs};
+use crate::translate::identity::{Hashes, Lookup, Scratch, identity, index, write_pairs};
 use crate::translate::keys::Keys;
 use crate::translate::route::{self, Outputs};
 
@@ -41,7 +41,7 @@ pub(super) struct Index {
     last_row: Option<(Vec<u8>, u32)>,
     parts: HashMap<(u8, u64), u32>,
     outputs: Outputs,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 /// A family's metadata.
@@ -49,8 +49,16 @@ pub(super) struct Index {
 pub(super) struct Declared {
     pub(super) kind: FamilyType,
     pub(super) help: String,
-    /// The number of the reading that found it last.
+    /// The number of the reading that found its type last, and of the one that found this help.
     pub(super) read: u64,
+    pub(super) helped: u64,
+}
+
+impl Declared {
+    /// Its help as far as a page says it again.
+    pub(super) fn help_on_page(&self, reading: u64) -> &str {
+        if self.helped == reading { &self.help } else { "" }
+    }
 }
 
 /// A sample's key, decoded.
@@ -232,15 +240,16 @@ impl Index {
         mapping: &Mapping,
         params: &Params,
     ) -> u32 {
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&family.to_le_bytes());
-        write_pairs(&mut self.scratch, labels);
-        if let Some((text, row)) = &self.last_row
-            && *text == self.scratch
+        let text = &mut self.scratch.bytes;
+        text.clear();
+        text.extend_from_slice(&family.to_le_bytes());
+        write_pairs(text, labels);
+        if let Some((last, row)) = &self.last_row
+            && last == text
         {
             return *row;
         }
-        let key = xxh3_128(&self.scratch);
+        let key = xxh3_128(text);
         let row = self.rows.find(key).unwrap_or_else(|| {
             let out = match catalog.families[family as usize].route {
                 Route::Mapped { out_family, rule, .. } => {
@@ -252,39 +261,46 @@ impl Index {
             self.rows.insert(key)
         });
         let (text, last) = self.last_row.get_or_insert_default();
-        text.clone_from(&self.scratch);
+        text.clone_from(&self.scratch.bytes);
         *last = row;
         row
     }
 
-    /// Families that once said what they are, are alive in a pull, and say nothing of themselves in this reading.
-    pub(super) fn silent(&self, reading: u64, catalog: &Catalog, column: &Column) -> HashSet<String> {
-        let silent: HashSet<&String> =
-            self.types.iter().filter(|(_, declared)| declared.read != reading).map(|(name, _)| name).collect();
-        if silent.is_empty() {
+    /// Families that have samples in a pull, and a type that the page did not declare.
+    pub(super) fn undeclared(&self, catalog: &Catalog, column: &Column) -> HashSet<String> {
+        let declared = |name: &str, kind| self.types.get(name).is_some_and(|declared| declared.kind == kind);
+        let is_declared = |family: &Arc<Family>| {
+            let bare = family.name.strip_suffix("_total").filter(|_| family.kind == FamilyType::Counter);
+            family.kind == FamilyType::Untyped
+                || declared(&family.name, family.kind)
+                || bare.is_some_and(|bare| declared(bare, family.kind))
+        };
+        let undeclared: Vec<bool> = catalog.families.iter().map(|family| !is_declared(family)).collect();
+        if !undeclared.contains(&true) {
             return HashSet::new();
         }
-        let mut alive = vec![false; catalog.families.len()];
+        let mut alive = vec![false; undeclared.len()];
         for (slot, _) in column.iter() {
             alive[catalog.row(catalog.slots[slot]).family as usize] = true;
         }
-        let alive =
-            catalog.families.iter().zip(alive).filter(|(family, alive)| *alive && silent.contains(&family.name));
-        alive.map(|(family, _)| family.name.clone()).collect()
+        let both = undeclared.iter().zip(&alive).map(|(undeclared, alive)| *undeclared && *alive);
+        catalog.families.iter().zip(both).filter(|(_, both)| *both).map(|(family, _)| family.name.clone()).collect()
+    }
+
+    /// Whether there are families of a name.
+    pub(super) fn knows_family(&self, name: &str) -> bool {
+        self.families.contains_key(name)
     }
 
     /// Gives the families of a name another help.
-    pub(super) fn rehelp(&mut self, name: &str, help: String, catalog: &mut Catalog, mapping: &Mapping) {
+    pub(super) fn rehelp(&self, name: &str, help: &str, catalog: &mut Catalog, mapping: &Mapping) {
         for (_, family) in self.families.get(name).into_iter().flatten() {
             let family = Arc::make_mut(&mut catalog.families[*family as usize]);
-            family.help.clone_from(&help);
+            help.clone_into(&mut family.help);
             if let Route::Mapped { out_family, rule, .. } = family.route {
                 let out_family = Arc::make_mut(&mut catalog.out_families[out_family as usize]);
-                out_family.help = route::help(mapping.rule(rule), &help, name);
+                out_family.help = route::help(mapping.rule(rule), help, name);
             }
-        }
-        if let Some(declared) = self.types.get_mut(name) {
-            declared.help = help;
         }
     }
 }

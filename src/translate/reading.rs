@@ -249,9 +249,12 @@ impl Translator {
     fn help(&mut self, reading: &mut Reading, name: &[u8], text: &[u8]) {
         let Some(name) = decode_name(name) else { return };
         let help = decode_help(text);
-        let same = self.index.types.get(&*name).is_some_and(|declared| declared.help == help);
-        if !same && !reading.helps.contains_key(&*name) {
-            reading.helps.insert(name.into_owned(), help.into_owned());
+        match self.index.types.get_mut(&*name) {
+            Some(declared) if declared.helped == reading.number => {}
+            Some(declared) if declared.help == help => declared.helped = reading.number,
+            Some(_) | None => {
+                reading.helps.entry(name.into_owned()).or_insert_with(|| help.into_owned());
+            }
         }
     }
 }

@@ -269,4 +269,30 @@ proptest! {
         prop_assert_eq!(&warm.ledger, &cold.ledger);
         prop_assert_eq!(page(&[&warm], &[]), page(&[&cold], &[]));
     }
+
+    /// Where the network cuts a page changes nothing, nor whether its series are known.
+    #[test]
+    fn a_page_in_pieces_reads_as_a_whole_one(
+        before in nearly(),
+        text in nearly(),
+        mut cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let mapping = mapping(NEARLY_RULES);
+        let whole = translator(&mapping).read(&text);
+        let mut cuts: Vec<usize> = cuts.drain(..).map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.sort_unstable();
+        for known in [&b""[..], &before, &text] {
+            let mut translator = translator(&mapping);
+            translator.read(known);
+            let mut reading = translator.begin();
+            let mut at = 0;
+            for end in cuts.iter().copied().chain([text.len()]) {
+                translator.feed(&mut reading, &text[at..end]);
+                at = end;
+            }
+            let pieces = translator.finish(reading);
+            prop_assert_eq!(&pieces.ledger, &whole.ledger);
+            prop_assert_eq!(page(&[&pieces], &[]), page(&[&whole], &[]));
+        }
+    }
 }
