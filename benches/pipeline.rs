@@ -1,181 +1,193 @@
-//! What each stage costs, in CPU time of this thread, beside floors measured in the same run.
+//! What each stage costs, in CPU time of this thread and in memory, beside floors of the same run and published crates.
 //!
-//!     cargo bench --bench pipeline [-- SERIES ...]
+//!     cargo bench --bench pipeline [-- SERIES|SIZE ...]        100000, or 100MB of text
+//!     cargo bench --bench pipeline -- --growth FILE.svg        from a thousand series to a million
 
+mod floors;
 mod generate;
+mod growth;
+mod rounds;
+mod work;
 
-use std::alloc::System;
-use std::hint::black_box;
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use cpu_time::ThreadTime;
-use generate::Page;
-use promdog::delta::{Cursor, FirstValue, Moment};
-use promdog::mapping::{Mapping, builtin};
-use promdog::payload::points::{Frame, Gauges, of_view};
-use promdog::payload::{Limits, json};
-use promdog::time::UnixMillis;
-use promdog::translate::{self, Translator};
-use promdog::view::{self, Increases, View};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use generate::{Change, Page};
+use promdog::mapping::Mapping;
+use rounds::Stage;
+use work::Target;
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+/// What is pulled next: of a hundred numbers, thirty have grown.
+const LATER: Change = Change { percent: 30, churn_percent: 0 };
+const CHURN: Change = Change { percent: 30, churn_percent: 1 };
 
-/// CPU time before a stage's median is believed.
-const ENOUGH: Duration = Duration::from_millis(600);
-const RUNS: usize = 7;
+const COPY: &str = "floor: copy of the text";
+const NUMBERS: &str = "floor: copy of the numbers";
+const NEWLINES: &str = "floor: newlines";
+const VALUES: &str = "floor: lines, numbers";
+const LABELS: &str = "floor: lines, all labels";
+const COPY_PAGE: &str = "floor: copy of the page";
+const ZSTD: &str = "floor: zstd of the bodies";
+const READ_NEW: &str = "read, everything new";
+const READ_KNOWN: &str = "read, all known";
+const OTHERS: [&str; 2] = ["prometheus-parse", "prom_text_format_parser"];
 
-struct Stage {
-    name: &'static str,
-    /// A run, in nanoseconds.
-    nanos: f64,
-    allocations: usize,
+/// What the stages work on.
+struct Inputs {
+    mapping: Arc<Mapping>,
+    page: Page,
+    text: Vec<u8>,
+    later: Vec<u8>,
+    churned: Vec<u8>,
 }
 
-/// The median of several runs, each with what `prepare` makes, which is not timed.
-fn stage<T, R>(name: &'static str, mut prepare: impl FnMut() -> T, mut work: impl FnMut(T) -> R) -> Stage {
-    let mut runs = Vec::new();
-    let (mut total, mut allocations) = (Duration::ZERO, usize::MAX);
-    while runs.len() < RUNS || (total < ENOUGH && runs.len() < 1000) {
-        let input = prepare();
-        let region = Region::new(ALLOCATOR);
-        let start = ThreadTime::now();
-        let result = black_box(work(input));
-        let took = start.elapsed();
-        allocations = allocations.min(region.change().allocations);
-        drop(result);
-        total += took;
-        runs.push(took);
+impl Inputs {
+    fn new(page: Page) -> Self {
+        let text = page.text();
+        let after = |change| {
+            let mut page = page.clone();
+            page.step(change);
+            page.text()
+        };
+        let (later, churned) = (after(LATER), after(CHURN));
+        Self { mapping: work::mapping(), page, text, later, churned }
     }
-    runs.sort_unstable();
-    Stage { name, nanos: runs[runs.len() / 2].as_nanos() as f64, allocations }
-}
 
-fn mapping() -> Arc<Mapping> {
-    Arc::new(Mapping::compile(&[builtin::source("kubevirt_api").expect("built in")]).expect("right"))
-}
-
-fn translator(mapping: &Arc<Mapping>) -> Translator {
-    let tags = vec![("endpoint".to_owned(), "https://10.0.0.7:8443/metrics".to_owned())];
-    let params = translate::Params { namespace: None, tags, limits: translate::Limits::default() };
-    Translator::new(Arc::clone(mapping), params)
-}
-
-fn encode(view: &View, increases: &Increases) -> usize {
-    let mut encoder = json::Encoder::new(1_700_000_000, &[], Limits::default());
-    of_view(view, increases, Gauges::Send, Frame { host: None, interval: 15 }, |_, point| {
-        encoder.push(&point).expect("it fits");
-    });
-    encoder.finish().expect("bodies").iter().map(|body| body.zstd.len()).sum()
-}
-
-/// The least that can be done with a line: its end, its last space, its number.
-fn split_and_parse(text: &[u8]) -> f64 {
-    let mut sum = 0.0;
-    for line in text.split(|byte| *byte == b'\n').filter(|line| line.first().is_some_and(|first| *first != b'#')) {
-        let at = memchr::memrchr(b' ', line).unwrap_or(0);
-        sum += std::str::from_utf8(&line[at + 1..]).ok().and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0);
+    /// Bytes per series on the heap for a target after two pulls and a take, keys not counted, and the most on the way.
+    fn memory(&self) -> (f64, f64) {
+        let (live, peak) = rounds::memory(|| {
+            let mut target = Target::new(&self.mapping);
+            target.pull(&self.text);
+            target.pull(&self.later);
+            target.take();
+            target
+        });
+        let each = |bytes: usize| (bytes as f64 - self.page.key_bytes() as f64) / self.page.series() as f64;
+        (each(live), each(peak))
     }
-    sum
 }
 
-/// The same, and every label cut out.
-fn split_labels(text: &[u8]) -> usize {
-    let mut labels = 0;
-    for line in text.split(|byte| *byte == b'\n').filter(|line| line.first().is_some_and(|first| *first != b'#')) {
-        let Some(open) = memchr::memchr(b'{', line) else { continue };
-        let mut rest = &line[open + 1..];
-        while let Some(equals) = memchr::memchr(b'=', rest) {
-            let Some(end) = memchr::memchr(b'"', &rest[equals + 2..]) else { break };
-            labels += black_box(&rest[..equals]).len() + black_box(&rest[equals + 2..equals + 2 + end]).len();
-            rest = &rest[equals + 2 + end + 1..];
-            if rest.first() == Some(&b',') {
-                rest = &rest[1..];
-            }
-        }
-    }
-    labels
-}
+fn nothing() {}
 
-fn measure(series: usize) {
-    let mapping = mapping();
-    let mut page = Page::new(series);
-    let text = page.text();
+fn measure(page: Page) {
+    let inputs = Inputs::new(page);
+    let Inputs { mapping, page, text, later, churned } = &inputs;
     let (bytes, samples) = (text.len() as f64, page.series() as f64);
-    let moment = |at: i64| Moment {
-        date: UnixMillis(1_700_000_000_000 + at * 15_000),
-        watching_since: UnixMillis(1_700_000_000_000),
-    };
+    assert_eq!(work::lex(text), page.series(), "a line was refused");
+    let mut target = Target::pulled(mapping, text);
+    let cursor = target.cursor();
+    let view = target.read(later);
+    let (_, increases) = work::increases(cursor.clone(), &view, mapping);
+    let bodies = work::raw(&work::encode(&view, &increases));
+    let shown = work::page(&view);
+    let numbers = vec![1.0; page.series()];
     let mut stages = vec![
-        stage("floor: copy", || (), |()| text.clone()),
-        stage("floor: newlines", || (), |()| memchr::memchr_iter(b'\n', &text).count()),
-        stage("floor: lines and numbers", || (), |()| split_and_parse(&text)),
-        stage("floor: lines and labels", || (), |()| split_labels(&text)),
-        stage("read, everything new", || translator(&mapping), |mut translator| translator.read(&text)),
+        Stage::new(COPY, None, nothing, |()| text.clone()),
+        Stage::new(NUMBERS, None, nothing, |()| numbers.clone()),
+        Stage::new(NEWLINES, None, nothing, |()| floors::newlines(text)),
+        Stage::new(VALUES, None, nothing, |()| floors::lines_and_numbers(text)),
+        Stage::new(LABELS, None, nothing, |()| floors::lines_and_labels(text)),
+        Stage::new(COPY_PAGE, None, nothing, |()| shown.clone()),
+        Stage::new(ZSTD, None, nothing, |()| floors::zstd(&bodies)),
+        Stage::new("lexed only", Some(LABELS), nothing, |()| work::lex(text)),
+        Stage::new(READ_NEW, Some(LABELS), || Target::new(mapping), |target| target.read(text)),
+        read_known(&inputs),
+        Stage::new("read, 1 % new", Some(VALUES), || Target::pulled(mapping, text), |target| target.read(churned)),
+        Stage::new(
+            "increases",
+            Some(NUMBERS),
+            || Some(cursor.clone()),
+            |cursor| cursor.take().map(|cursor| work::increases(cursor, &view, mapping)),
+        ),
+        Stage::new("payload", Some(ZSTD), nothing, |()| work::encode(&view, &increases)),
+        Stage::new("page", Some(COPY_PAGE), nothing, |()| work::page(&view)),
+        Stage::new("checkpoint", Some(NUMBERS), nothing, |()| target.checkpoint()),
+        pull_to_push(&inputs),
+        pull_to("pull to page", &inputs, |target| target.page()),
+        Stage::new(OTHERS[0], Some(LABELS), nothing, |()| floors::prometheus_parse(text)),
+        Stage::new(OTHERS[1], Some(LABELS), nothing, |()| floors::prom_text_format_parser(text)),
     ];
-    let mut warm = translator(&mapping);
-    let mut cursor = Cursor::new(FirstValue::Prove);
-    let view = warm.read(&text);
-    cursor.advance(&view, &mapping, moment(0));
-    cursor.take(&view.catalog);
-    let mut texts = Vec::new();
-    for _ in 0..4 {
-        page.step(30);
-        texts.push(page.text());
+    let rounds = rounds::measure(&mut stages);
+    println!(
+        "\n{samples} series, {:.2} MB, {:.0} bytes a line; medians of {rounds} rounds",
+        bytes / 1e6,
+        bytes / samples
+    );
+    println!("{:28} {:>10} {:>12} {:>12}  times its floor", "", "MB/s", "ns/sample", "allocations");
+    let nanos = |name: &str| stages.iter().find(|stage| stage.name == name).map_or(f64::NAN, Stage::nanos);
+    for stage in &stages {
+        let (took, allocations) = (stage.nanos(), stage.allocations());
+        let ratio = stage.floor.map(|floor| format!("{:>6.2}  {floor}", took / nanos(floor))).unwrap_or_default();
+        let (speed, each) = (bytes / took * 1e3, took / samples);
+        println!("{:28} {speed:>10.0} {each:>12.1} {allocations:>12} {ratio}", stage.name);
     }
-    let views: Vec<View> = texts.iter().map(|text| warm.read(text)).collect();
-    let mut at = 0;
-    stages.push(stage("read, all known", || (), |()| warm.read(&texts[0])));
-    stages.push(stage(
-        "increases",
-        || cursor.clone(),
-        |mut cursor| {
-            cursor.advance(&views[0], &mapping, moment(1));
-            cursor.take(&views[0].catalog)
-        },
-    ));
-    let increases = {
-        let mut cursor = cursor.clone();
-        cursor.advance(&views[0], &mapping, moment(1));
-        cursor.take(&views[0].catalog)
+    for other in OTHERS {
+        let times = |name| nanos(other) / nanos(name);
+        println!(
+            "{other} takes {:.1} times a read of what is new, {:.1} of what is known",
+            times(READ_NEW),
+            times(READ_KNOWN)
+        );
+    }
+    drop(stages);
+    let (live, peak) = inputs.memory();
+    println!("{live:.0} bytes a live series beside its key, {peak:.0} at most on the way");
+}
+
+fn read_known(inputs: &Inputs) -> Stage<'_> {
+    let mut target = Target::pulled(&inputs.mapping, &inputs.text);
+    Stage::new(READ_KNOWN, Some(VALUES), nothing, move |()| target.read(&inputs.later))
+}
+
+fn pull_to_push(inputs: &Inputs) -> Stage<'_> {
+    pull_to("pull to push", inputs, Target::push)
+}
+
+/// Pulls a page that goes on growing, made anew each time, and does something with it.
+fn pull_to<'a, R: 'a>(
+    name: &'static str,
+    inputs: &'a Inputs,
+    mut then: impl FnMut(&mut Target) -> R + 'a,
+) -> Stage<'a> {
+    let mut target = Target::pulled(&inputs.mapping, &inputs.text);
+    let mut page = inputs.page.clone();
+    let next = move || {
+        page.step(LATER);
+        page.text()
     };
-    stages.push(stage("payload, JSON and zstd", || (), |()| encode(&views[0], &increases)));
-    stages.push(stage("page", || (), |()| view::page(&[&views[0]], &[])));
-    stages.push(stage("checkpoint", || (), |()| cursor.checkpoint(&views[0].catalog)));
-    stages.push(stage(
-        "pull to push",
-        || (),
-        |()| {
-            at += 1;
-            let view = warm.read(&texts[at % texts.len()]);
-            cursor.advance(&view, &mapping, moment(at as i64));
-            let increases = cursor.take(&view.catalog);
-            encode(&view, &increases)
-        },
-    ));
-    stages.push(stage(
-        "pull to page",
-        || (),
-        |()| {
-            at += 1;
-            let mut view = warm.read(&texts[at % texts.len()]);
-            cursor.advance(&view, &mapping, moment(at as i64));
-            cursor.merge(&mut view);
-            view::page(&[&view], &[])
-        },
-    ));
-    println!("\n{samples} series, {:.2} MB, {:.0} bytes a line", bytes / 1e6, bytes / samples);
-    println!("{:26} {:>10} {:>12} {:>10} {:>12}", "", "MB/s", "ns/sample", "ms", "allocations");
-    for Stage { name, nanos, allocations } in &stages {
-        let (speed, each) = (bytes / nanos * 1e3, nanos / samples);
-        println!("{name:26} {speed:>10.0} {each:>12.1} {:>10.3} {allocations:>12}", nanos / 1e6);
+    Stage::new(name, Some(VALUES), next, move |text| {
+        target.pull(text);
+        then(&mut target)
+    })
+}
+
+/// `100000`, or `100MB` of text.
+fn page(size: &str) -> Option<Page> {
+    match size.strip_suffix("MB") {
+        Some(megabytes) => Some(Page::of_bytes(megabytes.parse::<usize>().ok()? * 1_000_000)),
+        None => Some(Page::new(size.parse().ok()?)),
     }
 }
 
-fn main() {
-    let given: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
-    let sizes = if given.is_empty() { vec![1_000, 100_000] } else { given };
-    sizes.into_iter().for_each(measure);
+fn main() -> ExitCode {
+    // cargo's own flag is no wish.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let sizes = match words.as_slice() {
+        [] => &["1000", "100000"],
+        ["--growth", file] => {
+            growth::draw(Path::new(file));
+            return ExitCode::SUCCESS;
+        }
+        sizes => sizes,
+    };
+    for size in sizes {
+        let Some(page) = page(size) else {
+            eprintln!("`{size}` is no number of series, and no size such as 100MB");
+            return ExitCode::from(2);
+        };
+        measure(page);
+    }
+    ExitCode::SUCCESS
 }
