@@ -41,7 +41,7 @@ fn work(workload: &str, runs: usize) {
                 let (_, increases) = work::increases(cursor.clone(), &view, &mapping);
                 drop(black_box(work::encode(&view, &increases)));
             }
-            "page" => drop(black_box(work::page(&view))),
+            "page" => _ = black_box(work::page(&view)),
             _ => panic!("no workload named `{workload}`"),
         }
     }

@@ -80,7 +80,7 @@ fn measure(page: Page) {
     let view = target.read(later);
     let (_, increases) = work::increases(cursor.clone(), &view, mapping);
     let bodies = work::raw(&work::encode(&view, &increases));
-    let shown = work::page(&view);
+    let shown: String = work::pieces(&view).collect();
     let numbers = vec![1.0; page.series()];
     let mut stages = vec![
         Stage::new(COPY, None, nothing, |()| text.clone()),

@@ -11,7 +11,7 @@ use promdog::payload::points::{Frame, Gauges, of_view};
 use promdog::payload::{Body, Limits, json};
 use promdog::time::UnixMillis;
 use promdog::translate::{self, Translator};
-use promdog::view::{self, Column, View};
+use promdog::view::{Increases, Page, View};
 
 /// What is kept of one target between pulls.
 pub struct Target {
@@ -54,7 +54,7 @@ impl Target {
         self.latest = Some(view);
     }
 
-    pub fn take(&mut self) -> Column {
+    pub fn take(&mut self) -> Increases {
         self.cursor.take(self.translator.catalog())
     }
 
@@ -63,7 +63,7 @@ impl Target {
         encode(self.latest(), &increases)
     }
 
-    pub fn page(&self) -> String {
+    pub fn page(&self) -> usize {
         page(self.latest())
     }
 
@@ -101,7 +101,7 @@ pub fn lex(text: &[u8]) -> usize {
 }
 
 /// Takes a view in and the increases out.
-pub fn increases(mut cursor: Cursor, view: &View, mapping: &Mapping) -> (Cursor, Column) {
+pub fn increases(mut cursor: Cursor, view: &View, mapping: &Mapping) -> (Cursor, Increases) {
     advance(&mut cursor, view, mapping, 1);
     let increases = cursor.take(&view.catalog);
     (cursor, increases)
@@ -113,7 +113,7 @@ fn advance(cursor: &mut Cursor, view: &View, mapping: &Mapping, pull: i64) {
     cursor.advance(view, mapping, moment);
 }
 
-pub fn encode(view: &View, increases: &Column) -> Vec<Body> {
+pub fn encode(view: &View, increases: &Increases) -> Vec<Body> {
     let mut encoder = json::Encoder::new(1_700_000_000, &[], Limits::default());
     of_view(view, increases, Gauges::Send, Frame { host: None, interval: 15 }, |_, point| {
         encoder.push(&point).expect("it fits");
@@ -121,8 +121,13 @@ pub fn encode(view: &View, increases: &Column) -> Vec<Body> {
     encoder.finish().expect("bodies")
 }
 
-pub fn page(view: &View) -> String {
-    view::page(&[view], &[])
+/// Writes the page piece by piece, each handed over before the next; its length in bytes.
+pub fn page(view: &View) -> usize {
+    pieces(view).map(|piece| std::hint::black_box(piece).len()).sum()
+}
+
+pub fn pieces(view: &View) -> Page<&View> {
+    Page::new(vec![view], Vec::new())
 }
 
 /// The bodies before compression.
