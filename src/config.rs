@@ -119,7 +119,13 @@ impl Config {
 
     #[must_use]
     pub fn push_params(&self) -> push::Params {
-        push::Params { every: self.push.every, on: self.push.on, tags: self.push_tags(), limits: Limits::default() }
+        push::Params {
+            every: self.push.every,
+            on: self.push.on,
+            tags: self.push_tags(),
+            encoding: self.datadog.encoding,
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -1,43 +1,88 @@
 //! Batches of points as request bodies of Datadog's `POST /api/v2/series`, under the intake's limits. Sends nothing.
 //!
-//! Documented limits: 512,000 bytes as sent, 5,242,880 bytes of JSON, 10,000 points.
+//! Documented limits: 512,000 bytes as sent, 5,242,880 bytes before compression, 10,000 points.
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod body;
 pub mod json;
 pub mod points;
+mod protobuf;
+mod strings;
+pub mod wire;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-/// One request body: JSON `{"series":[…]}`, compressed as zstd.
+/// How bodies are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// `{"series":[…]}`, as Datadog documents it.
+    #[default]
+    Json,
+    /// `MetricPayload`, as Datadog's Agent sends it.
+    Protobuf,
+}
+
+/// What stands around series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub open: &'static [u8],
+    pub between: &'static [u8],
+    pub close: &'static [u8],
+}
+
+impl Encoding {
+    #[must_use]
+    pub fn frame(self) -> Frame {
+        match self {
+            Self::Json => Frame { open: b"{\"series\":[", between: b",", close: b"]}" },
+            // A repeated field: each series says how long it is, and nothing stands around them.
+            Self::Protobuf => Frame { open: b"", between: b"", close: b"" },
+        }
+    }
+}
+
+/// One request body, compressed as zstd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
+    pub encoding: Encoding,
     /// As sent, at most 512,000 bytes.
     pub zstd: Arc<[u8]>,
-    /// Length of the JSON before compression, at most 5,242,880 bytes.
+    /// Length before compression, at most 5,242,880 bytes.
     pub raw_bytes: usize,
     /// Points inside, at most 10,000.
     pub points: usize,
 }
 
 impl Body {
+    /// The bytes before compression.
+    ///
+    /// # Errors
+    /// Bytes that were not made by [`body::Encoder`].
+    pub fn raw(&self) -> io::Result<Vec<u8>> {
+        zstd::bulk::decompress(&self.zstd, self.raw_bytes)
+    }
+
     /// The JSON before compression.
     ///
     /// # Errors
-    /// Bytes that were not made by [`json::Encoder`].
-    pub fn text(&self) -> std::io::Result<String> {
-        let json = zstd::bulk::decompress(&self.zstd, self.raw_bytes)?;
-        String::from_utf8(json).map_err(std::io::Error::other)
+    /// Protobuf, and bytes that were not made by [`body::Encoder`].
+    pub fn text(&self) -> io::Result<String> {
+        match self.encoding {
+            Encoding::Json => String::from_utf8(self.raw()?).map_err(io::Error::other),
+            Encoding::Protobuf => Err(io::Error::new(io::ErrorKind::InvalidData, "protobuf is no text")),
+        }
     }
 
     /// The increases in it: the counts of each metric, summed.
     ///
     /// # Errors
-    /// Bytes that were not made by [`json::Encoder`].
-    pub fn increases(&self) -> std::io::Result<BTreeMap<String, f64>> {
+    /// Bytes that were not made by [`body::Encoder`].
+    pub fn increases(&self) -> io::Result<BTreeMap<String, f64>> {
         #[derive(Deserialize)]
         struct Text {
             series: Vec<Series>,
@@ -46,18 +91,31 @@ impl Body {
         struct Series {
             metric: String,
             #[serde(rename = "type")]
-            kind: u8,
+            kind: u64,
             points: Vec<Value>,
         }
         #[derive(Deserialize)]
         struct Value {
             value: f64,
         }
-        let Text { series } = serde_json::from_str(&self.text()?)?;
         let mut sums = BTreeMap::new();
-        for Series { metric, kind, points } in series {
-            if kind == PointKind::Count.code() {
-                *sums.entry(metric).or_default() += points.iter().map(|point| point.value).sum::<f64>();
+        let mut add = |metric: &str, kind: u64, increase: f64| {
+            if kind == u64::from(PointKind::Count.code()) {
+                *sums.entry(metric.to_owned()).or_default() += increase;
+            }
+        };
+        match self.encoding {
+            Encoding::Json => {
+                let Text { series } = serde_json::from_str(&self.text()?)?;
+                for Series { metric, kind, points } in series {
+                    add(&metric, kind, points.iter().map(|point| point.value).sum());
+                }
+            }
+            Encoding::Protobuf => {
+                for series in wire::series(&self.raw()?) {
+                    let wire::Series { metric, kind, points, .. } = series.map_err(io::Error::other)?;
+                    add(metric, kind, points.iter().map(|point| point.value).sum());
+                }
             }
         }
         Ok(sums)

@@ -17,8 +17,9 @@ use crate::clock;
 use crate::cluster::inventories::Inventories;
 use crate::datadog::{Queued, Sender};
 use crate::delta::saved::Checkpoint;
+use crate::payload::body::Encoder;
 use crate::payload::points::{Frame, Gauges, json_tags, of_extra, of_view};
-use crate::payload::{Body, Limits, json};
+use crate::payload::{Body, Encoding, Limits};
 use crate::pull::{Taken, Target};
 use crate::push::keeper::Keeper;
 use crate::store::outbox::Id;
@@ -39,6 +40,8 @@ pub struct Params {
     pub on: On,
     /// Onto every pushed series, and onto no page.
     pub tags: Vec<String>,
+    /// Of what is sent.
+    pub encoding: Encoding,
     pub limits: Limits,
 }
 
@@ -56,7 +59,7 @@ pub enum On {
 pub enum Sink {
     /// Each endpoint gets every batch, and has a queue of its own.
     Datadog(Vec<Sender>),
-    /// Bodies are printed to standard output, one a line, before compression.
+    /// Bodies are printed to standard output as JSON, one a line.
     DryRun,
 }
 
@@ -244,7 +247,12 @@ impl Pusher {
     }
 
     fn encode(&self, second: i64, parts: &[Part]) -> std::io::Result<Vec<Body>> {
-        let mut encoder = json::Encoder::new(second, &self.params.tags, self.params.limits);
+        let Params { every: _, on: _, tags, encoding, limits } = &self.params;
+        let encoding = match &self.sink {
+            Sink::Datadog(_) => *encoding,
+            Sink::DryRun => Encoding::Json,
+        };
+        let mut encoder = Encoder::of(encoding, second, tags, *limits);
         for Part { taken, gauges, health, host, interval } in parts {
             let frame = Frame { host: host.as_deref(), interval: *interval };
             if let Some(Taken { view, increases, .. }) = taken {

@@ -31,8 +31,8 @@ const TARGETS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("ta
 const COLUMNS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("columns");
 const QUEUE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("queue");
 
-/// Of the tables and their values. A later one is not read.
-const FORMAT: u32 = 1;
+/// Of the tables and their values; 2 since bodies may be protobuf. Earlier ones are read, a later one is not.
+const FORMAT: u32 = 2;
 /// Totals that nobody has updated for this long are dropped: as long as Datadog's Agent keeps its.
 const KEEP: Duration = Duration::from_secs(25 * 3600);
 /// After a failure the database is opened again, but not more often than this.

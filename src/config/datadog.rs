@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use crate::config::Push;
 use crate::datadog::{self, Key, Proxy};
+use crate::payload::Encoding;
 use crate::tls;
 
 /// The endpoint. `DD_*` variables win over the file.
@@ -25,6 +26,8 @@ pub struct Datadog {
     pub env: Option<String>,
     /// `cluster_name`, `DD_CLUSTER_NAME`: adds `kube_cluster_name:` and `cluster_name:`.
     pub cluster_name: Option<String>,
+    /// `encoding`: `json`, as Datadog documents it, or `protobuf`, as its Agent sends. Default `json`.
+    pub encoding: Encoding,
     /// `timeout`: of one request. Default 20 s.
     pub timeout: Duration,
     /// `queue_max_bytes`: what waits to be sent, compressed. Default 15 MiB.
@@ -56,6 +59,7 @@ impl Default for Datadog {
             tags: Vec::new(),
             env: None,
             cluster_name: None,
+            encoding: Encoding::Json,
             timeout: Duration::from_secs(20),
             queue_max_bytes: 15 << 20,
             queue_max_age: Duration::from_secs(3600),

@@ -16,6 +16,7 @@ use crate::config::target::{HealthUrl, Target};
 use crate::config::url::parse;
 use crate::config::{Config, File, Log, Push, State, Web, listen_addresses};
 use crate::datadog::{Client, Key, Proxy};
+use crate::payload::Encoding;
 use crate::push::On;
 use crate::scrape::Auth;
 use crate::telemetry::Format;
@@ -66,7 +67,7 @@ fn read(document: &Document) -> Config {
         names_differ(document, &config.targets);
     }
     section(&mut fields, "push", |fields| push(fields, &mut config.push));
-    section(&mut fields, "datadog", |fields| datadog(fields, &mut config.datadog));
+    section(&mut fields, "datadog", |fields| datadog(fields, &mut config.datadog, config.push.client));
     section(&mut fields, "kubernetes", |fields| kubernetes(fields, &mut config.kubernetes));
     section(&mut fields, "state", |fields| state(fields, &mut config.state));
     section(&mut fields, "log", |fields| {
@@ -160,7 +161,7 @@ fn push(fields: &mut Fields<'_>, push: &mut Push) {
     set(&mut push.tags, fields.optional("tags").map(strings));
 }
 
-fn datadog(fields: &mut Fields<'_>, datadog: &mut Datadog) {
+fn datadog(fields: &mut Fields<'_>, datadog: &mut Datadog, client: Client) {
     if let Some(node) = fields.optional("site")
         && let Some(site) = node.string()
     {
@@ -174,6 +175,11 @@ fn datadog(fields: &mut Fields<'_>, datadog: &mut Datadog) {
     datadog.key = fields.optional("api_key_file").and_then(path).map(Key::File);
     datadog.env = fields.optional("env").and_then(Node::string);
     datadog.cluster_name = fields.optional("cluster_name").and_then(Node::string);
+    let words = [("json", Encoding::Json), ("protobuf", Encoding::Protobuf)];
+    set(&mut datadog.encoding, fields.optional("encoding").and_then(|node| node.word(&words)));
+    if let (Encoding::Protobuf, Client::Official, Some(key)) = (datadog.encoding, client, fields.key("encoding")) {
+        key.refuse("`push.client: official` sends JSON only", "leave one of the two out");
+    }
     set(&mut datadog.timeout, fields.optional("timeout").and_then(wait));
     set(
         &mut datadog.queue_max_bytes,

@@ -8,6 +8,7 @@ use crate::config::target::HealthUrl;
 use crate::config::url::mask_url;
 use crate::config::{Config, File, listen_addresses};
 use crate::datadog::Key;
+use crate::payload::Encoding;
 use crate::push::On;
 use crate::targets::Found;
 use crate::targets::pods::Port;
@@ -181,6 +182,21 @@ webb: {}
         assert!(problems.contains(expected), "{expected}\n in\n{problems}");
     }
     assert!(!problems.contains("secret@") && !problems.contains("abcdef"), "{problems}");
+}
+
+#[test]
+fn the_official_client_sends_no_protobuf() {
+    let text = |client: &str, encoding: &str| {
+        format!(
+            "targets: [{{ url: http://h/metrics }}]\npush: {{ client: {client} }}\ndatadog: {{ encoding: {encoding} }}\n"
+        )
+    };
+    for (client, encoding) in [("own", "protobuf"), ("official", "json")] {
+        of(&text(client, encoding));
+    }
+    assert_eq!(of(&text("own", "protobuf")).push_params().encoding, Encoding::Protobuf);
+    let problems = load(&text("official", "protobuf"), &[], &Flags::default()).expect_err("it cannot");
+    assert!(problems.contains("`push.client: official` sends JSON only"), "{problems}");
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn dropped(reason: DropReason, bodies: Vec<Queued>) -> Option<Dropped> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::Body;
+    use crate::payload::{Body, Encoding};
     use crate::store::outbox::Id;
 
     /// Reason and points.
@@ -146,7 +146,8 @@ mod tests {
 
     fn queued(second: i64, bytes: &[u8]) -> Queued {
         let id = Id { endpoint: String::new(), second, number: 0 };
-        Queued { id, uncertain: false, body: Body { zstd: bytes.into(), raw_bytes: 100, points: bytes.len() * 10 } }
+        let (encoding, points) = (Encoding::Json, bytes.len() * 10);
+        Queued { id, uncertain: false, body: Body { encoding, zstd: bytes.into(), raw_bytes: 100, points } }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use axum::routing::post;
 
 use super::queue::DropReason;
 use super::stats::{RequestClass, Snapshot, State};
+use crate::payload::body::Encoder;
+use crate::payload::{Encoding, Limits, Point, PointKind, wire};
 
 const LONG: Duration = Duration::from_secs(10);
 const KEY: &str = "0123456789abcdef";
@@ -31,6 +33,12 @@ struct Seen {
 }
 
 impl Seen {
+    /// Names of the metrics in a body of protobuf.
+    fn names(&self) -> Vec<String> {
+        let raw = zstd::bulk::decompress(&self.body, 1_000_000).unwrap();
+        wire::series(&raw).map(|series| series.unwrap().metric.to_owned()).collect()
+    }
+
     fn json(&self) -> String {
         String::from_utf8(zstd::bulk::decompress(&self.body, 1_000_000).unwrap()).unwrap()
     }
@@ -110,9 +118,22 @@ fn queued(age_seconds: i64, metrics: &[&str]) -> Queued {
         .collect();
     let json = format!(r#"{{"series":[{}]}}"#, series.join(","));
     let zstd = zstd::bulk::compress(json.as_bytes(), 1).unwrap().into();
-    let body = Body { zstd, raw_bytes: json.len(), points: metrics.len() };
+    let body = Body { encoding: Encoding::Json, zstd, raw_bytes: json.len(), points: metrics.len() };
     let id = Id { endpoint: "main".to_owned(), second: now_seconds() - age_seconds, number: 0 };
     Queued { id, body, uncertain: false }
+}
+
+/// The same as protobuf.
+fn queued_protobuf(metrics: &[&str]) -> Queued {
+    let mut encoder = Encoder::of(Encoding::Protobuf, now_seconds(), &[], Limits::default());
+    for name in metrics {
+        let (kind, value, interval) = (PointKind::Count, 1.0, Some(1));
+        let (json_tags, json_resources, suffix) = ("", "", "");
+        let (bound, host, unit) = (None, None, None);
+        let point = Point { name, suffix, kind, value, interval, json_tags, json_resources, bound, host, unit };
+        encoder.push(&point).unwrap();
+    }
+    Queued { body: encoder.finish().unwrap().remove(0), ..queued(0, &[]) }
 }
 
 struct Sent {
@@ -170,6 +191,38 @@ async fn a_body_is_posted_as_it_is_with_datadogs_headers() {
     ] {
         assert_eq!(seen.headers[name], value);
     }
+}
+
+#[tokio::test]
+async fn protobuf_goes_out_as_the_agent_sends_it() {
+    let (intake, url) = Intake::start(&[]).await;
+    let sent = Sent::start(params(url));
+    sent.sender.submit(vec![queued_protobuf(&["a", "b"])]);
+    sent.until(|snapshot| snapshot.accepted == 2).await;
+    let seen = intake.seen.lock().unwrap()[0].clone();
+    assert_eq!(seen.names(), ["a", "b"]);
+    for (name, value) in [
+        ("dd-api-key", KEY),
+        ("content-type", "application/x-protobuf"),
+        ("content-encoding", "zstd"),
+        ("dd-agent-payload", "4.87.0"),
+    ] {
+        assert_eq!(seen.headers[name], value);
+    }
+}
+
+#[tokio::test]
+async fn protobuf_that_is_too_large_is_halved_and_told_by_metric() {
+    let (intake, url) = Intake::start(&vec![Answering::Status(413, "Payload too big"); 3]).await;
+    let sent = Sent::start(params(url));
+    sent.sender.submit(vec![queued_protobuf(&["a", "b", "c"])]);
+    let snapshot = sent.until(|snapshot| snapshot.accepted + snapshot.refused == 3).await;
+    // abc, then a, too large for ever, and bc; then b and c.
+    assert_eq!((snapshot.accepted, snapshot.refused, snapshot.splits), (2, 1, 2));
+    let mut names: Vec<Vec<String>> = intake.seen.lock().unwrap().iter().map(Seen::names).collect();
+    names.sort();
+    assert_eq!(names, [&["a"][..], &["a", "b", "c"], &["b"], &["b", "c"], &["c"]]);
+    assert_eq!(snapshot.lost, [("a".to_owned(), "refused", 1.0)]);
 }
 
 #[tokio::test]

@@ -8,14 +8,20 @@ use reqwest::{NoProxy, Response, Url};
 use super::answer::{Answer, broken, excerpt, innermost};
 use super::key::{self, ReadKey};
 use super::{Client, Error, Key, Params, Proxy};
-use crate::payload::Body;
+use crate::payload::{Body, Encoding};
 use crate::tls;
 
 const USER_AGENT: &str = concat!("promdog/", env!("CARGO_PKG_VERSION"));
 const DD_API_KEY: HeaderName = HeaderName::from_static("dd-api-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// As Datadog's API reference spells it.
-const ZSTD: HeaderValue = HeaderValue::from_static("zstd1");
+const ZSTD1: HeaderValue = HeaderValue::from_static("zstd1");
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+/// As Datadog's Agent spells it.
+const ZSTD: HeaderValue = HeaderValue::from_static("zstd");
+const DD_AGENT_PAYLOAD: HeaderName = HeaderName::from_static("dd-agent-payload");
+/// Whose messages the Agent's protobuf is of.
+const AGENT_PAYLOAD: HeaderValue = HeaderValue::from_static("4.87.0");
 /// How much of an answer is read.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
@@ -24,14 +30,13 @@ pub(super) struct Transport {
     key: Key,
     timeout: Duration,
     client: reqwest::Client,
+    url: Url,
     way: Way,
 }
 
 #[derive(Debug)]
 enum Way {
-    Own {
-        url: Url,
-    },
+    Own,
     #[cfg(feature = "datadog-api")]
     Official(super::official::Official),
 }
@@ -46,13 +51,13 @@ impl Transport {
         }
         let http = http_client(tls, proxy.as_ref())?;
         let way = match client {
-            Client::Own => Way::Own { url },
+            Client::Own => Way::Own,
             #[cfg(feature = "datadog-api")]
             Client::Official => Way::Official(super::official::Official::new(endpoint, http.clone())),
             #[cfg(not(feature = "datadog-api"))]
             Client::Official => return Err(Error::NoOfficialClient),
         };
-        Ok(Self { key: key.clone(), timeout: *timeout, client: http, way })
+        Ok(Self { key: key.clone(), timeout: *timeout, client: http, url, way })
     }
 
     /// The key as it is now.
@@ -72,24 +77,29 @@ impl Transport {
             Err(text) => return (Answer::NoKey(text), None),
         };
         let sending = async {
-            match &self.way {
-                Way::Own { url } => self.post(url, &key, body).await,
+            match (&self.way, body.encoding) {
                 #[cfg(feature = "datadog-api")]
-                Way::Official(official) => official.send(&key, body).await,
+                (Way::Official(official), Encoding::Json) => official.send(&key, body).await,
+                // What an earlier promdog left may be protobuf, which the official client cannot send.
+                #[cfg(feature = "datadog-api")]
+                (Way::Official(_), Encoding::Protobuf) => self.post(&key, body).await,
+                (Way::Own, Encoding::Json | Encoding::Protobuf) => self.post(&key, body).await,
             }
         };
         let answer = tokio::time::timeout(self.timeout, sending).await.unwrap_or(Answer::Timeout);
         (answer, Some(key))
     }
 
-    async fn post(&self, url: &Url, key: &ReadKey, body: &Body) -> Answer {
-        let request = self
-            .client
-            .post(url.clone())
-            .header(DD_API_KEY, key.header())
-            .header(header::CONTENT_TYPE, JSON)
-            .header(header::CONTENT_ENCODING, ZSTD)
-            .body(bytes::Bytes::from_owner(std::sync::Arc::clone(&body.zstd)));
+    async fn post(&self, key: &ReadKey, body: &Body) -> Answer {
+        let request = self.client.post(self.url.clone()).header(DD_API_KEY, key.header());
+        let request = match body.encoding {
+            Encoding::Json => request.header(header::CONTENT_TYPE, JSON).header(header::CONTENT_ENCODING, ZSTD1),
+            Encoding::Protobuf => request
+                .header(header::CONTENT_TYPE, PROTOBUF)
+                .header(header::CONTENT_ENCODING, ZSTD)
+                .header(DD_AGENT_PAYLOAD, AGENT_PAYLOAD),
+        };
+        let request = request.body(bytes::Bytes::from_owner(std::sync::Arc::clone(&body.zstd)));
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return broken(&error),
@@ -97,7 +107,7 @@ impl Transport {
         let code = response.status().as_u16();
         let retry_after = text_of(&response, &header::RETRY_AFTER);
         let text = match text_of(&response, &header::LOCATION) {
-            Some(location) if (300..400).contains(&code) => where_to(url, &location),
+            Some(location) if (300..400).contains(&code) => where_to(&self.url, &location),
             _ => key.masked_in(&excerpt(&beginning(response).await)),
         };
         Answer::Status { code, retry_after, text }

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::mock::intake::judge::{Headers, Identity, Received, Rejection, identity, judge};
+use crate::mock::intake::judge::{Headers, Identity, PROTOBUF, Received, Rejection, identity, judge};
 use crate::mock::lock;
 use crate::mock::serve::{Running, Setup, start};
 
@@ -60,6 +60,8 @@ struct Log {
     known: BTreeMap<Identity, f64>,
     rejections: Vec<Rejection>,
     requests: u64,
+    /// Of those, how many said that they were protobuf.
+    protobuf: u64,
     bytes: u64,
     resent: u64,
     record: Option<File>,
@@ -108,6 +110,12 @@ impl Intake {
         lock(&self.shared.log).requests
     }
 
+    /// Requests of protobuf so far, refused ones included.
+    #[must_use]
+    pub fn protobuf_requests(&self) -> u64 {
+        lock(&self.shared.log).protobuf
+    }
+
     /// Waits until what was received satisfies a condition; `false` if that takes longer than `patience`.
     pub async fn wait_for(&self, patience: Duration, condition: impl Fn(&[Received]) -> bool) -> bool {
         let waiting = async {
@@ -133,6 +141,7 @@ async fn series(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
     let judged = judge(seen, &body, &shared.key, now_millis());
     let mut log = lock(&shared.log);
     log.requests += 1;
+    log.protobuf += u64::from(seen.content_type == Some(PROTOBUF));
     log.bytes += body.len() as u64;
     let answer = match judged.and_then(|points| log.take(points)) {
         Ok(()) => (StatusCode::ACCEPTED, Json(json!({"errors": []}))).into_response(),
@@ -195,9 +204,10 @@ async fn clear(State(shared): State<Arc<Shared>>) -> StatusCode {
 }
 
 async fn summary(State(shared): State<Arc<Shared>>) -> Response {
-    let Log { points, known: _, rejections, requests, bytes, resent, record: _ } = &*lock(&shared.log);
+    let Log { points, known: _, rejections, requests, protobuf, bytes, resent, record: _ } = &*lock(&shared.log);
     let summary = json!({
-        "requests": requests, "bytes": bytes, "points": points.len(), "resent": resent, "rejections": rejections,
+        "requests": requests, "protobuf": protobuf, "bytes": bytes, "points": points.len(), "resent": resent,
+        "rejections": rejections,
     });
     Json(summary).into_response()
 }

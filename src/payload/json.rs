@@ -1,136 +1,39 @@
-//! Points as zstd-compressed JSON, cut into bodies while encoding, so that no body ever exceeds a limit.
+//! A series as JSON, for `POST /api/v2/series` as Datadog documents it.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
-
-use zstd::stream::write::Encoder as Zstd;
-use zstd::zstd_safe::compress_bound;
 
 use crate::number;
-use crate::payload::{Body, Limits, Point};
+use crate::payload::Point;
 
-const OPEN: &[u8] = b"{\"series\":[";
-const CLOSE: &[u8] = b"]}";
-/// As small as level 3 on this data and a little faster.
-const LEVEL: i32 = 1;
+// The benches know the encoder by this name.
+pub use crate::payload::body::Encoder;
 
-/// Encodes the points of one grid second.
-pub struct Encoder {
+/// Writes series of one second.
+pub(super) struct Series {
     /// The timestamp of every point, as text.
     second: String,
     /// `"a:b"` for each tag that every series gets.
     common_tags: Vec<String>,
-    limits: Limits,
-    bodies: Vec<Body>,
-    current: Option<Current>,
-    scratch: String,
+    text: String,
 }
 
-/// A body in the making.
-struct Current {
-    zstd: Zstd<'static, Vec<u8>>,
-    raw_bytes: usize,
-    /// Written since the last flush, so not yet in the compressed length.
-    unflushed: usize,
-    points: usize,
-}
-
-impl Current {
-    fn open() -> io::Result<Self> {
-        let mut zstd = Zstd::new(Vec::new(), LEVEL)?;
-        zstd.write_all(OPEN)?;
-        Ok(Self { zstd, raw_bytes: OPEN.len(), unflushed: OPEN.len(), points: 0 })
+impl Series {
+    pub(super) fn new(second: i64, common_tags: &[String]) -> Self {
+        let common_tags = common_tags.iter().map(|tag| quoted_text(tag)).collect();
+        Self { second: second.to_string(), common_tags, text: String::new() }
     }
 
-    /// Whether `bytes` more still fit, for certain. Flushes to learn the real length when the bound is too coarse.
-    fn fits(&mut self, bytes: usize, limits: &Limits) -> io::Result<bool> {
-        let more = bytes + 1 + CLOSE.len();
-        if self.points >= limits.points || self.raw_bytes + more > limits.raw_bytes {
-            return Ok(false);
-        }
-        let bound = |current: &Self| current.zstd.get_ref().len() + compress_bound(current.unflushed + more) + 16;
-        if bound(self) > limits.compressed_bytes {
-            self.zstd.flush()?;
-            self.unflushed = 0;
-        }
-        Ok(bound(self) <= limits.compressed_bytes)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.zstd.write_all(bytes)?;
-        self.raw_bytes += bytes.len();
-        self.unflushed += bytes.len();
-        Ok(())
-    }
-
-    fn close(mut self) -> io::Result<Body> {
-        self.write(CLOSE)?;
-        Ok(Body { zstd: self.zstd.finish()?.into(), raw_bytes: self.raw_bytes, points: self.points })
+    /// A point as a series of its own.
+    pub(super) fn write(&mut self, point: &Point<'_>) -> &[u8] {
+        self.text.clear();
+        write_series(&mut self.text, point, &self.second, &self.common_tags);
+        self.text.as_bytes()
     }
 }
 
-impl Encoder {
-    /// `common_tags` (`key:value` or bare) go onto every series; `second` is the timestamp of every point.
-    #[must_use]
-    pub fn new(second: i64, common_tags: &[String], limits: Limits) -> Self {
-        let common_tags = common_tags.iter().map(|tag| serde_json::Value::from(tag.as_str()).to_string()).collect();
-        Self {
-            second: second.to_string(),
-            common_tags,
-            limits,
-            bodies: Vec::new(),
-            current: None,
-            scratch: String::new(),
-        }
-    }
-
-    /// Appends one point.
-    ///
-    /// # Errors
-    /// Only what the compressor reports, which on memory it does not; a point that no body could hold is refused with
-    /// [`io::ErrorKind::FileTooLarge`].
-    pub fn push(&mut self, point: &Point<'_>) -> io::Result<()> {
-        let mut text = std::mem::take(&mut self.scratch);
-        text.clear();
-        write_series(&mut text, point, &self.second, &self.common_tags);
-        let result = self.append(text.as_bytes());
-        self.scratch = text;
-        result
-    }
-
-    fn append(&mut self, text: &[u8]) -> io::Result<()> {
-        if let Some(current) = &mut self.current
-            && !current.fits(text.len(), &self.limits)?
-            && let Some(full) = self.current.take()
-        {
-            self.bodies.push(full.close()?);
-        }
-        let mut current = match self.current.take() {
-            Some(current) => current,
-            None => Current::open()?,
-        };
-        if current.points == 0 && !current.fits(text.len(), &self.limits)? {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "one series exceeds the limits of a body"));
-        }
-        if current.points > 0 {
-            current.write(b",")?;
-        }
-        current.write(text)?;
-        current.points += 1;
-        self.current = Some(current);
-        Ok(())
-    }
-
-    /// The finished bodies; none if there was no point.
-    ///
-    /// # Errors
-    /// As [`Encoder::push`].
-    pub fn finish(mut self) -> io::Result<Vec<Body>> {
-        if let Some(current) = self.current.take() {
-            self.bodies.push(current.close()?);
-        }
-        Ok(self.bodies)
-    }
+/// As a JSON string.
+pub(super) fn quoted_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// One member of `series`, fields in the alphabetical order that Datadog's own clients send.
@@ -184,13 +87,13 @@ fn write_series(out: &mut String, point: &Point<'_>, second: &str, common_tags: 
     out.push('}');
 }
 
-/// A JSON string.
+/// Writes a JSON string.
 fn quoted(out: &mut String, text: &str) {
     if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
         out.push('"');
         out.push_str(text);
         out.push('"');
     } else {
-        out.push_str(&serde_json::Value::from(text).to_string());
+        out.push_str(&quoted_text(text));
     }
 }

@@ -4,7 +4,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::outbox::{Entry, Id};
-use crate::payload::Body;
+use crate::payload::{Body, Encoding};
 
 const CHECKSUM: usize = 8;
 
@@ -100,9 +100,17 @@ pub(super) fn queue_key(Id { endpoint, second, number }: &Id) -> Vec<u8> {
     [endpoint.as_bytes(), b"\0", &second.to_be_bytes(), &number.to_be_bytes()].concat()
 }
 
+/// Where the encoding is in the number of points: its highest byte, which was 0 while JSON was the only one.
+const ENCODING_SHIFT: u32 = 56;
+
 pub(super) fn queue_value(Entry { id: _, body }: &Entry) -> Vec<u8> {
-    let Body { zstd, raw_bytes, points } = body;
-    [&(*raw_bytes as u64).to_le_bytes()[..], &(*points as u64).to_le_bytes(), zstd].concat()
+    let Body { encoding, zstd, raw_bytes, points } = body;
+    let encoding: u64 = match encoding {
+        Encoding::Json => 0,
+        Encoding::Protobuf => 1,
+    };
+    let points = *points as u64 | encoding << ENCODING_SHIFT;
+    [&(*raw_bytes as u64).to_le_bytes()[..], &points.to_le_bytes(), zstd].concat()
 }
 
 pub(super) fn queue_entry(key: &[u8], value: &[u8]) -> Result<Entry, Broken> {
@@ -111,14 +119,22 @@ pub(super) fn queue_entry(key: &[u8], value: &[u8]) -> Result<Entry, Broken> {
     let endpoint = head.strip_suffix(b"\0").and_then(|text| std::str::from_utf8(text).ok()).ok_or(Broken::Shape)?;
     let (raw_bytes, value) = value.split_first_chunk::<8>().ok_or(Broken::Shape)?;
     let (points, zstd) = value.split_first_chunk::<8>().ok_or(Broken::Shape)?;
-    let size = |bytes: &[u8; 8]| usize::try_from(u64::from_le_bytes(*bytes)).map_err(|_| Broken::Shape);
+    let points = u64::from_le_bytes(*points);
+    let encoding = match points >> ENCODING_SHIFT {
+        0 => Encoding::Json,
+        1 => Encoding::Protobuf,
+        _ => return Err(Broken::Shape),
+    };
+    let size = |size: u64| usize::try_from(size).map_err(|_| Broken::Shape);
+    let raw_bytes = size(u64::from_le_bytes(*raw_bytes))?;
+    let points = size(points & !(u64::MAX << ENCODING_SHIFT))?;
     Ok(Entry {
         id: Id {
             endpoint: endpoint.to_owned(),
             second: i64::from_be_bytes(*second),
             number: u64::from_be_bytes(*number),
         },
-        body: Body { zstd: zstd.into(), raw_bytes: size(raw_bytes)?, points: size(points)? },
+        body: Body { encoding, zstd: zstd.into(), raw_bytes, points },
     })
 }
 
@@ -145,8 +161,24 @@ mod tests {
         assert_eq!(ChunkKey::read(&key.bytes("a/b\u{0}c")), Ok(("a/b\u{0}c", key)));
         assert_eq!(target_name(b"since", &target_key(b"since", "x")), Some("x"));
         let id = Id { endpoint: "e".to_owned(), second: 1_700_000_000, number: 3 };
-        let entry = Entry { id, body: Body { zstd: b"zstd".as_slice().into(), raw_bytes: 9, points: 2 } };
-        assert_eq!(queue_entry(&queue_key(&entry.id), &queue_value(&entry)), Ok(entry));
+        for encoding in [Encoding::Json, Encoding::Protobuf] {
+            let body = Body { encoding, zstd: b"zstd".as_slice().into(), raw_bytes: 9, points: 10_000 };
+            let entry = Entry { id: id.clone(), body };
+            assert_eq!(queue_entry(&queue_key(&entry.id), &queue_value(&entry)), Ok(entry));
+        }
         assert_eq!(queue_entry(b"short", b""), Err(Broken::Shape));
+    }
+
+    #[test]
+    fn what_was_stored_before_there_was_protobuf_is_json() {
+        let key = b"e\0\0\0\0\0\x65\x53\xf1\0\0\0\0\0\0\0\0\x03";
+        let value = b"\x09\0\0\0\0\0\0\0\x10\x27\0\0\0\0\0\0zstd";
+        let id = Id { endpoint: "e".to_owned(), second: 1_700_000_000, number: 3 };
+        let body = Body { encoding: Encoding::Json, zstd: b"zstd".as_slice().into(), raw_bytes: 9, points: 10_000 };
+        let entry = Entry { id, body };
+        assert_eq!((queue_entry(key, value), queue_value(&entry).as_slice()), (Ok(entry), &value[..]));
+        let mut unknown = *value;
+        unknown[15] = 2;
+        assert_eq!(queue_entry(key, &unknown), Err(Broken::Shape));
     }
 }

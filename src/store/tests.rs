@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::column::{Bits, Column};
 use crate::delta::saved::Kept;
 use crate::delta::{Last, Retired};
-use crate::payload::Body;
+use crate::payload::{Body, Encoding};
 use crate::store::outbox::Id;
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -43,7 +43,9 @@ fn checkpoint(series: usize, base: f64) -> Checkpoint {
 
 fn body(second: i64, number: u64) -> Entry {
     let id = Id { endpoint: "main".to_owned(), second, number };
-    Entry { id, body: Body { zstd: format!("{second} {number}").into_bytes().into(), raw_bytes: 100, points: 3 } }
+    let zstd = format!("{second} {number}").into_bytes().into();
+    let encoding = if number == 1 { Encoding::Protobuf } else { Encoding::Json };
+    Entry { id, body: Body { encoding, zstd, raw_bytes: 100, points: 3 } }
 }
 
 fn commit(targets: &[(&str, Checkpoint)], bodies: Vec<Entry>) -> Commit {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use promdog::mock::intake::Intake;
 use promdog::mock::intake::judge::Received;
 use promdog::mock::kubernetes::{self, Cut, Kubernetes};
 use promdog::mock::serve::{Setup, Tls};
@@ -391,35 +392,58 @@ async fn the_front_page_tells_the_version_and_what_is_missing() {
     }
 }
 
+/// What arrives of two pulls with this in `push:` and this beside it: every series and value, zeros left out.
+async fn delivered(push: &str, more: &str) -> (Vec<String>, Intake) {
+    let (mock, intake) = (virt_api().await, intake().await);
+    mock.set_page(Some(page("1000", Some([5, 10, 30]), "7", "")));
+    let every = format!("every: 1s, tags: ['odd:a\"b', env:prod]{push}");
+    let configuration = one_target(&mock, ", health_url: off, tags: ['device:eth0', 'é:1'], host: h");
+    let running = promdog(&(configuration.replace("every: 1s", &every) + more), Some((&intake, KEY))).await;
+    assert!(intake.wait_for(PATIENCE, |points| !points.is_empty()).await, "{:?}", intake.rejections());
+    mock.set_page(Some(page("1010", Some([6, 12, 33]), "8", "")));
+    expect(&intake, REQUESTS, &["code:200"], &[10.0]).await;
+    running.stop().await;
+    assert_eq!(intake.rejections(), []);
+    let told = |Received { received: _, name, kind, timestamp: _, value, interval, tags, host, devices, unit }| {
+        format!("{name} {kind} {value} {interval:?} {tags:?} {host:?} {devices:?} {unit:?}")
+    };
+    let mut points: Vec<String> = intake.points().into_iter().filter(|point| point.value != 0.0).map(told).collect();
+    points.sort();
+    points.dedup();
+    assert!(points.len() > 5);
+    (points, intake)
+}
+
+#[tokio::test]
+async fn protobuf_delivers_the_same_points() {
+    let (json, intake) = delivered("", "").await;
+    assert_eq!(intake.protobuf_requests(), 0);
+    let (protobuf, intake) = delivered("", "datadog: { encoding: protobuf }\n").await;
+    assert_eq!(intake.protobuf_requests(), intake.requests());
+    assert_eq!(json, protobuf);
+}
+
 /// Datadog's own client sends what ours sends.
 #[cfg(feature = "datadog-api")]
 #[tokio::test]
 async fn official_client_delivers_the_same_points() {
-    let mut sent = Vec::new();
-    for client in ["own", "official"] {
-        let (mock, intake) = (virt_api().await, intake().await);
-        mock.set_page(Some(page("1000", Some([5, 10, 30]), "7", "")));
-        let configuration =
-            one_target(&mock, ", health_url: off").replace("every: 1s", &format!("every: 1s, client: {client}"));
-        let running = promdog(&configuration, Some((&intake, KEY))).await;
-        assert!(intake.wait_for(PATIENCE, |points| !points.is_empty()).await, "{:?}", intake.rejections());
-        mock.set_page(Some(page("1010", Some([6, 12, 33]), "8", "")));
-        expect(&intake, REQUESTS, &["code:200"], &[10.0]).await;
-        running.stop().await;
-        assert_eq!(intake.rejections(), []);
-        let mut points: Vec<String> = (intake.points().iter())
-            .filter(|point| point.value != 0.0)
-            .map(|point| {
-                format!(
-                    "{} {} {} {:?} {:?} {:?}",
-                    point.name, point.kind, point.value, point.interval, point.tags, point.unit
-                )
-            })
-            .collect();
-        points.sort();
-        points.dedup();
-        sent.push(points);
-    }
-    assert!(sent[0].len() > 5);
-    assert_eq!(sent[0], sent[1]);
+    assert_eq!(delivered("", "").await.0, delivered(", client: official", "").await.0);
+}
+
+#[tokio::test]
+async fn protobuf_that_is_too_large_is_halved() {
+    let (mock, intake) = (virt_api().await, intake().await);
+    mock.set_page(Some(page("1000", Some([5, 10, 30]), "7", "")));
+    let configuration = one_target(&mock, "") + "datadog: { encoding: protobuf }\n";
+    let running = promdog(&configuration, Some((&intake, KEY))).await;
+    assert!(intake.wait_for(PATIENCE, |points| !points.is_empty()).await);
+    intake.running.faults.set(vec!["status=413*3".parse().expect("a fault")]);
+    mock.set_page(Some(page("1010", Some([6, 12, 33]), "8", "")));
+    expect(&intake, REQUESTS, &["code:200"], &[10.0]).await;
+    expect(&intake, &format!("{LATENCY}.sum"), &["verb:GET"], &[3.0]).await;
+    let stats = running.stats[0].clone();
+    running.stop().await;
+    let snapshot = stats.snapshot();
+    assert!(snapshot.splits >= 2 && snapshot.refused <= 1, "{snapshot:?}");
+    assert_eq!(intake.rejections(), []);
 }

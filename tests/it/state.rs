@@ -88,12 +88,12 @@ async fn discovered_pods_are_known_again_after_a_restart() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn what_could_not_be_sent_is_sent_by_the_next_promdog_as_it_was() {
+/// A promdog that leaves bodies of one encoding, and one that writes the other.
+async fn left_and_sent_as_it_was(left: &str, next: &str) {
     let (mock, intake, dir) = (virt_api().await, intake().await, tempfile::tempdir().expect("a folder"));
-    let configuration = configuration(&mock, dir.path());
+    let configured = |encoding| format!("{}datadog: {{ encoding: {encoding} }}\n", configuration(&mock, dir.path()));
     mock.set_page(Some(page(1000, 100)));
-    let running = promdog(&configuration, Some((&intake, KEY))).await;
+    let running = promdog(&configured(left), Some((&intake, KEY))).await;
     pushed(&intake).await;
     intake.running.faults.set(vec!["status=503".parse().expect("a fault")]);
     mock.set_page(Some(page(1000, 111)));
@@ -102,8 +102,9 @@ async fn what_could_not_be_sent_is_sent_by_the_next_promdog_as_it_was() {
     assert!(drained.left > 0);
     let stopped = i64::try_from(now()).expect("small");
     intake.running.faults.set(Vec::new());
+    let (requests, protobuf) = (intake.requests(), intake.protobuf_requests());
     mock.set_page(Some(page(1000, 115)));
-    let running = promdog(&configuration, Some((&intake, KEY))).await;
+    let running = promdog(&configured(next), Some((&intake, KEY))).await;
     let whole = |points: &[promdog::mock::intake::judge::Received]| {
         let mut values = arrived(points, REQUESTS, METHOD);
         values.sort_by(f64::total_cmp);
@@ -113,6 +114,15 @@ async fn what_could_not_be_sent_is_sent_by_the_next_promdog_as_it_was() {
     let old = intake.points().into_iter().find(|point| point.value == 11.0).expect("it has arrived");
     assert!(old.timestamp <= stopped, "with the second it had");
     running.stop().await;
+    let (requests, protobuf) = (intake.requests() - requests, intake.protobuf_requests() - protobuf);
+    assert!(0 < protobuf && protobuf < requests, "{protobuf} of {requests} are protobuf: those of one of the two");
+    assert_eq!(intake.rejections(), []);
+}
+
+#[tokio::test]
+async fn what_could_not_be_sent_is_sent_by_the_next_promdog_as_it_was() {
+    left_and_sent_as_it_was("json", "protobuf").await;
+    left_and_sent_as_it_was("protobuf", "json").await;
 }
 
 #[tokio::test]

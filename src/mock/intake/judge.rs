@@ -1,10 +1,13 @@
 //! What Datadog's intake would say to a request, and stricter where it documents a rule that it does not enforce. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::io::Read;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use serde::{Deserialize, Serialize};
+
+use crate::payload::{Encoding, wire};
 
 const MAX_COMPRESSED_BYTES: usize = 512_000;
 const MAX_RAW_BYTES: u64 = 5_242_880;
@@ -14,6 +17,9 @@ const MAX_TAG_BYTES: usize = 200;
 const MAX_NAME_BYTES: usize = 200;
 const SECONDS_AHEAD: i64 = 600;
 const SECONDS_BEHIND: i64 = 3600;
+
+/// The `Content-Type` of a `MetricPayload`.
+pub const PROTOBUF: &str = "application/x-protobuf";
 
 /// One point, as it arrived.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -118,21 +124,27 @@ pub fn judge(headers: Headers<'_>, body: &[u8], key: &str, now_millis: i64) -> R
         Some(given) if given != key => return Err(Rejection::new(403, "Forbidden")),
         Some(_) => {}
     }
-    if !headers.content_type.is_some_and(|kind| kind.starts_with("application/json")) {
-        return Err(Rejection::new(415, "Content-Type has to be application/json"));
-    }
+    let encoding = match headers.content_type {
+        Some(kind) if kind.starts_with("application/json") => Encoding::Json,
+        Some(PROTOBUF) => Encoding::Protobuf,
+        _ => return Err(Rejection::new(415, "Content-Type has to be application/json or application/x-protobuf")),
+    };
     if body.len() > MAX_COMPRESSED_BYTES {
         return Err(Rejection::new(413, format!("Payload too large: {} bytes as sent", body.len())));
     }
-    let json = decode(headers.content_encoding, body)?;
-    let payload: Payload = serde_json::from_slice(&json)
-        .map_err(|error| Rejection::new(400, format!("Payload is not in the expected format: {error}")))?;
-    let count: usize = payload.series.iter().map(|series| series.points.len()).sum();
+    let raw = decode(headers.content_encoding, body)?;
+    let series = match encoding {
+        Encoding::Json => serde_json::from_slice(&raw).map(|Payload { series }| series).map_err(unreadable)?,
+        Encoding::Protobuf => {
+            wire::series(&raw).map(|series| series.map(Series::from)).collect::<Result<_, _>>().map_err(unreadable)?
+        }
+    };
+    let count: usize = series.iter().map(|series| series.points.len()).sum();
     if count > MAX_POINTS {
         return Err(Rejection::new(413, format!("Payload too large: {count} points")));
     }
     let (mut points, mut errors) = (Vec::new(), Vec::new());
-    for series in payload.series {
+    for series in series {
         read_series(series, now_millis, &mut points, &mut errors);
     }
     let mut seen: BTreeMap<Identity, f64> = BTreeMap::new();
@@ -144,26 +156,49 @@ pub fn judge(headers: Headers<'_>, body: &[u8], key: &str, now_millis: i64) -> R
     if errors.is_empty() { Ok(points) } else { Err(Rejection { status: 400, errors }) }
 }
 
+fn unreadable(error: impl Display) -> Rejection {
+    Rejection::new(400, format!("Payload is not in the expected format: {error}"))
+}
+
+impl From<wire::Series<'_>> for Series {
+    fn from(series: wire::Series<'_>) -> Self {
+        let wire::Series { whole: _, resources, metric, tags, points, kind, unit, interval } = series;
+        let resource = |wire::Resource { kind, name }: wire::Resource<'_>| Resource {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        };
+        Self {
+            metric: metric.to_owned(),
+            kind: i64::try_from(kind).unwrap_or(i64::MAX),
+            points: points.into_iter().map(|wire::Point { value, timestamp }| Point { timestamp, value }).collect(),
+            tags: tags.into_iter().map(str::to_owned).collect(),
+            resources: resources.into_iter().map(resource).collect(),
+            unit: unit.map(str::to_owned),
+            interval,
+        }
+    }
+}
+
 fn decode(encoding: Option<&str>, body: &[u8]) -> Result<Vec<u8>, Rejection> {
-    let mut json = Vec::new();
+    let mut raw = Vec::new();
     let limit = MAX_RAW_BYTES + 1;
     let read = match encoding.unwrap_or("identity") {
         "identity" => {
-            json.extend_from_slice(body);
+            raw.extend_from_slice(body);
             Ok(body.len())
         }
         "zstd1" | "zstd" => {
-            zstd::stream::read::Decoder::new(body).and_then(|decoder| decoder.take(limit).read_to_end(&mut json))
+            zstd::stream::read::Decoder::new(body).and_then(|decoder| decoder.take(limit).read_to_end(&mut raw))
         }
-        "gzip" => MultiGzDecoder::new(body).take(limit).read_to_end(&mut json),
-        "deflate" => ZlibDecoder::new(body).take(limit).read_to_end(&mut json),
+        "gzip" => MultiGzDecoder::new(body).take(limit).read_to_end(&mut raw),
+        "deflate" => ZlibDecoder::new(body).take(limit).read_to_end(&mut raw),
         other => return Err(Rejection::new(415, format!("Content-Encoding `{other}` is not known"))),
     };
     read.map_err(|error| Rejection::new(400, format!("the body is not what its Content-Encoding says: {error}")))?;
-    if json.len() as u64 > MAX_RAW_BYTES {
-        return Err(Rejection::new(413, "Payload too large: over 5242880 bytes of JSON"));
+    if raw.len() as u64 > MAX_RAW_BYTES {
+        return Err(Rejection::new(413, "Payload too large: over 5242880 bytes before compression"));
     }
-    Ok(json)
+    Ok(raw)
 }
 
 fn read_series(series: Series, now_millis: i64, points: &mut Vec<Received>, errors: &mut Vec<String>) {
@@ -242,7 +277,7 @@ fn read_series(series: Series, now_millis: i64, points: &mut Vec<Received>, erro
 
 #[cfg(test)]
 mod tests {
-    use super::{Headers, judge};
+    use super::{Headers, PROTOBUF, Received, judge};
 
     const NOW: i64 = 1_700_000_000;
     const GOOD: &str = r#"{"metric":"a.b","type":3,"points":[{"timestamp":1700000000,"value":1.5}],"tags":["x:y"]}"#;
@@ -302,5 +337,32 @@ mod tests {
         assert_eq!(status(good, &vec![b' '; 512_001]), 413);
         let large = zstd::bulk::compress(&vec![b' '; 5_300_000], 1).expect("compresses");
         assert_eq!(status(Headers { content_encoding: Some("zstd1"), ..good }, &large), 413);
+    }
+
+    #[test]
+    fn protobuf_is_judged_alike() {
+        let headers = Headers { key: Some("k"), content_type: Some(PROTOBUF), content_encoding: None };
+        let verdict = |body: &[u8]| judge(headers, body, "k", NOW * 1000);
+        // A gauge named `a` at NOW, with the value 0; then one with an interval, and a field that no series has.
+        let point = b"\x22\x06\x10\x80\xe2\xcf\xaa\x06";
+        let series = |more: &[u8]| {
+            let fields = [&b"\x12\x01a"[..], point, more].concat();
+            [&[10, u8::try_from(fields.len()).expect("short")], &fields[..]].concat()
+        };
+        let good = verdict(&series(b"\x28\x03")).expect("it keeps every rule");
+        let (name, kind, timestamp, value) = ("a".to_owned(), "gauge", NOW, 0.0);
+        let (tags, devices) = (Vec::new(), Vec::new());
+        let received = NOW * 1000;
+        let interval = None;
+        let (host, unit) = (None, None);
+        assert_eq!(good, [Received { received, name, kind, timestamp, value, interval, tags, host, devices, unit }]);
+        for (more, expected) in [
+            (&b"\x28\x03\x40\x0f"[..], "a gauge has no interval"),
+            (b"", "no type 0"),
+            (b"\x4a\x00", "expected format"),
+        ] {
+            let problem = verdict(&series(more)).expect_err("a rule is broken").errors.join("; ");
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 }
