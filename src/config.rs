@@ -22,7 +22,7 @@ use crate::config::env::Env;
 use crate::config::flags::Flags;
 use crate::config::kubernetes::Kubernetes;
 use crate::payload::Limits;
-use crate::push::{self, On};
+use crate::push::{self, On, ZeroIncreases};
 use crate::store;
 use crate::telemetry::Format;
 use crate::translate::names;
@@ -61,6 +61,8 @@ pub struct Push {
     pub client: crate::datadog::Client,
     /// `--dry-run`: print bodies instead of sending them.
     pub dry_run: bool,
+    /// `zero_increases`: `send`, or `omit` to leave out counts that have not grown. Default `send`.
+    pub zero_increases: ZeroIncreases,
     /// `tags`: onto every pushed series, and onto no page.
     pub tags: Vec<String>,
 }
@@ -122,6 +124,7 @@ impl Config {
         push::Params {
             every: self.push.every,
             on: self.push.on,
+            zero_increases: self.push.zero_increases,
             tags: self.push_tags(),
             encoding: self.datadog.encoding,
             limits: Limits::default(),

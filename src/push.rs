@@ -19,7 +19,7 @@ use crate::datadog::{Queued, Sender};
 use crate::delta::saved::Checkpoint;
 use crate::payload::body::Encoder;
 use crate::payload::points::{Frame, Gauges, json_tags, of_extra, of_view};
-use crate::payload::{Body, Encoding, Limits};
+use crate::payload::{Body, Encoding, Limits, PointKind};
 use crate::pull::{Taken, Target};
 use crate::push::keeper::Keeper;
 use crate::store::outbox::Id;
@@ -38,6 +38,7 @@ pub struct Params {
     /// The grid's period, whole seconds.
     pub every: Duration,
     pub on: On,
+    pub zero_increases: ZeroIncreases,
     /// Onto every pushed series, and onto no page.
     pub tags: Vec<String>,
     /// Of what is sent.
@@ -52,6 +53,14 @@ pub enum On {
     Grid,
     /// The grid, and each pull on demand, this far apart at least: `interval` is the time since the last push.
     Pull { min_spacing: Duration },
+}
+
+/// What becomes of counts that have not grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroIncreases {
+    Send,
+    /// Fewer points, and gaps rather than zeros in a graph.
+    Omit,
 }
 
 /// Where batches go.
@@ -247,7 +256,7 @@ impl Pusher {
     }
 
     fn encode(&self, second: i64, parts: &[Part]) -> std::io::Result<Vec<Body>> {
-        let Params { every: _, on: _, tags, encoding, limits } = &self.params;
+        let Params { every: _, on: _, zero_increases, tags, encoding, limits } = &self.params;
         let encoding = match &self.sink {
             Sink::Datadog(_) => *encoding,
             Sink::DryRun => Encoding::Json,
@@ -258,7 +267,9 @@ impl Pusher {
             if let Some(Taken { view, increases, .. }) = taken {
                 let mut result = Ok(());
                 of_view(view, increases, *gauges, frame, |_, point| {
-                    if result.is_ok() {
+                    let unmoved = point.kind == PointKind::Count && point.value == 0.0;
+                    let omitted = unmoved && *zero_increases == ZeroIncreases::Omit;
+                    if result.is_ok() && !omitted {
                         result = encoder.push(&point);
                     }
                 });

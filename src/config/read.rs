@@ -17,7 +17,7 @@ use crate::config::url::parse;
 use crate::config::{Config, File, Log, Push, State, Web, listen_addresses};
 use crate::datadog::{Client, Key, Proxy};
 use crate::payload::Encoding;
-use crate::push::On;
+use crate::push::{On, ZeroIncreases};
 use crate::scrape::Auth;
 use crate::telemetry::Format;
 use crate::translate::counts::{By, Detail};
@@ -53,6 +53,7 @@ fn read(document: &Document) -> Config {
             on: On::Grid,
             client: Client::Own,
             dry_run: false,
+            zero_increases: ZeroIncreases::Send,
             tags: Vec::new(),
         },
         datadog: Datadog::default(),
@@ -158,6 +159,8 @@ fn push(fields: &mut Fields<'_>, push: &mut Push) {
     }
     let words = [("own", Client::Own), ("official", Client::Official)];
     set(&mut push.client, fields.optional("client").and_then(|node| node.word(&words)));
+    let words = [("send", ZeroIncreases::Send), ("omit", ZeroIncreases::Omit)];
+    set(&mut push.zero_increases, fields.optional("zero_increases").and_then(|node| node.word(&words)));
     set(&mut push.tags, fields.optional("tags").map(strings));
 }
 

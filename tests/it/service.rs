@@ -447,3 +447,22 @@ async fn protobuf_that_is_too_large_is_halved() {
     assert!(snapshot.splits >= 2 && snapshot.refused <= 1, "{snapshot:?}");
     assert_eq!(intake.rejections(), []);
 }
+
+#[tokio::test]
+async fn increases_of_zero_may_be_left_out() {
+    let (mock, intake) = (virt_api().await, intake().await);
+    mock.set_page(Some(page("1000", None, "0", "")));
+    let configuration = one_target(&mock, "").replace("every: 1s", "every: 1s, zero_increases: omit");
+    let running = promdog(&configuration, Some((&intake, KEY))).await;
+    let gauges = |points: &[Received]| points.iter().filter(|point| point.name.ends_with("open_fds")).count();
+    assert!(intake.wait_for(PATIENCE, |points| gauges(points) >= 3).await);
+    mock.set_page(Some(page("1010", None, "0", "")));
+    expect(&intake, REQUESTS, &["code:200"], &[10.0]).await;
+    let before = gauges(&intake.points());
+    assert!(intake.wait_for(PATIENCE, |points| gauges(points) >= before + 2).await);
+    running.stop().await;
+    let counts = intake.points().into_iter().filter(|point| point.kind == "count");
+    let counts: Vec<(String, f64, Option<i64>)> =
+        counts.map(|point| (point.name, point.value, point.interval)).collect();
+    assert_eq!(counts, [(REQUESTS.to_owned(), 10.0, Some(1))], "gauges of 0 are sent, and only they");
+}
