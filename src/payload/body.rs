@@ -73,23 +73,19 @@ struct Bodies {
 impl Bodies {
     fn append(&mut self, series: &[u8]) -> io::Result<()> {
         if let Some(current) = &mut self.current
-            && !current.fits(series.len(), &self.limits)?
-            && let Some(full) = self.current.take()
+            && current.fits(series.len(), &self.limits)?
         {
+            current.write(current.frame.between)?;
+            return current.add(series);
+        }
+        if let Some(full) = self.current.take() {
             self.full.push(full.close()?);
         }
-        let mut current = match self.current.take() {
-            Some(current) => current,
-            None => Current::open(self.encoding)?,
-        };
-        if current.points == 0 && !current.fits(series.len(), &self.limits)? {
+        let mut current = Current::open(self.encoding)?;
+        if !current.fits(series.len(), &self.limits)? {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "one series exceeds the limits of a body"));
         }
-        if current.points > 0 {
-            current.write(current.frame.between)?;
-        }
-        current.write(series)?;
-        current.points += 1;
+        current.add(series)?;
         self.current = Some(current);
         Ok(())
     }
@@ -133,6 +129,11 @@ impl Current {
             self.unflushed = 0;
         }
         Ok(bound(self) <= limits.compressed_bytes)
+    }
+
+    fn add(&mut self, series: &[u8]) -> io::Result<()> {
+        self.points += 1;
+        self.write(series)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! A series as protobuf, for `POST /api/v2/series` as Datadog's Agent sends it: field 1 of its `MetricPayload`
-//! (`agent_payload.proto`). Fields are in the order of their numbers, and a value of 0 is left out.
+//! (`agent_payload.proto`). Fields are in the order of their numbers. A value of 0 could be
+//! left out, but series that differ in length compress to nearly twice the size.
 
 use crate::number;
 use crate::payload::json::quoted_text;
@@ -121,15 +122,10 @@ fn put_resource(out: &mut Vec<u8>, kind: &str, name: &str) {
 }
 
 fn put_point(out: &mut Vec<u8>, value: f64, timestamp: &[u8]) {
-    // Not of -0, which is a number of its own.
-    let zero = value.to_bits() == 0;
-    let length = if zero { 0 } else { 1 + size_of::<f64>() } + timestamp.len();
     out.push(tag::POINT);
-    put_varint(out, length as u64);
-    if !zero {
-        out.push(tag::POINT_VALUE);
-        out.extend_from_slice(&value.to_le_bytes());
-    }
+    put_varint(out, (1 + size_of::<f64>() + timestamp.len()) as u64);
+    out.push(tag::POINT_VALUE);
+    out.extend_from_slice(&value.to_le_bytes());
     out.extend_from_slice(timestamp);
 }
 

@@ -174,10 +174,10 @@ fn a_body_is_exactly_this() {
         b"\x1a\x03a:\"\x1a\x11upper_bound:1e-05\x1a\x08env:prod",
         b"\x22\x0f\x09\0\0\0\0\0\0\x04\x40\x10\x80\xe2\xcf\xaa\x06",
         b"\x28\x01\x32\x06second\x40\xac\x02",
-        b"\x0a\x28",
+        b"\x0a\x31",
         b"\x12\x07x.count",
         b"\x1a\x08env:prod",
-        b"\x22\x06\x10\x80\xe2\xcf\xaa\x06",
+        b"\x22\x0f\x09\0\0\0\0\0\0\0\0\x10\x80\xe2\xcf\xaa\x06",
         b"\x28\x01\x32\x06second\x40\xac\x02",
     ]
     .concat();
@@ -225,8 +225,8 @@ proptest! {
         let bits = |series: &[MetricSeries]| series.iter().map(|series| series.points[0].value.to_bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(&of_json), bits(&of_protobuf), "-0 is not 0");
         prop_assert_eq!(json[0].increases().expect("ours"), protobuf[0].increases().expect("ours"));
-        // Written as others write it, byte by byte.
-        if parts.iter().all(|parts| parts.value.to_bits() != (-0.0_f64).to_bits()) {
+        // Written as others write it, byte by byte; only they leave zeros out.
+        if parts.iter().all(|parts| parts.value != 0.0) {
             let theirs = MetricPayload { series: of_protobuf }.encode_to_vec();
             prop_assert!(protobuf[0].raw().expect("ours") == theirs);
         }
