@@ -1,6 +1,6 @@
 //! A series as protobuf, for `POST /api/v2/series` as Datadog's Agent sends it: field 1 of its `MetricPayload`
-//! (`agent_payload.proto`). Fields are in the order of their numbers. A value of 0 could be
-//! left out, but series that differ in length compress to nearly twice the size.
+//! (`agent_payload.proto`). Fields are in the order of their numbers. A value of 0 is
+//! written, since series that differ in length would compress to nearly twice the size.
 
 use crate::number;
 use crate::payload::json::quoted_text;
@@ -34,9 +34,39 @@ pub(super) struct Series {
     /// Of every point, as a field.
     timestamp: Vec<u8>,
     common_tags: Vec<CommonTag>,
+    tags: Tags,
     /// [`HEADER`], then the series.
     out: Vec<u8>,
     scratch: String,
+}
+
+/// The tags last written: a histogram's points follow each other, and share them.
+#[derive(Default)]
+struct Tags {
+    json: String,
+    /// A point's own, as fields.
+    own: Vec<u8>,
+    /// Common ones that are not among them.
+    common: Vec<u8>,
+}
+
+impl Tags {
+    /// Cuts a point's tags apart.
+    fn cut(&mut self, json: &str, common_tags: &[CommonTag], scratch: &mut String) {
+        let Self { json: known, own, common } = self;
+        known.clear();
+        known.push_str(json);
+        own.clear();
+        let mut rest = json;
+        while let Some(quoted) = strings::next(&mut rest) {
+            put_string(own, tag::TAG, &[quoted.text(scratch)]);
+        }
+        common.clear();
+        // A series may have one of the common tags already.
+        for one in common_tags.iter().filter(|one| !json.contains(&one.json)) {
+            put_string(common, tag::TAG, &[&one.text]);
+        }
+    }
 }
 
 struct CommonTag {
@@ -50,31 +80,30 @@ impl Series {
         let mut timestamp = vec![tag::POINT_TIMESTAMP];
         // Negative ones are two's complement, as `int64` is.
         put_varint(&mut timestamp, second as u64);
-        let common_tags =
+        let common_tags: Vec<CommonTag> =
             common_tags.iter().map(|tag| CommonTag { json: quoted_text(tag), text: tag.clone() }).collect();
-        Self { timestamp, common_tags, out: Vec::new(), scratch: String::new() }
+        let (mut tags, mut scratch) = (Tags::default(), String::new());
+        tags.cut("", &common_tags, &mut scratch);
+        Self { timestamp, common_tags, tags, out: Vec::new(), scratch }
     }
 
     /// A point as a series of its own, tag and length included.
     pub(super) fn write(&mut self, point: &Point<'_>) -> &[u8] {
-        let Self { timestamp, common_tags, out, scratch } = self;
+        let Self { timestamp, common_tags, tags, out, scratch } = self;
         out.clear();
         out.resize(HEADER, 0);
         put_resources(out, scratch, point);
         put_string(out, tag::METRIC, &[point.name, point.suffix]);
-        let mut rest = point.json_tags;
-        while let Some(quoted) = strings::next(&mut rest) {
-            put_string(out, tag::TAG, &[quoted.text(scratch)]);
+        if tags.json != point.json_tags {
+            tags.cut(point.json_tags, common_tags, scratch);
         }
+        out.extend_from_slice(&tags.own);
         if let Some((key, bound)) = point.bound {
             scratch.clear();
             number::write_bound(scratch, bound);
             put_string(out, tag::TAG, &[key, ":", scratch]);
         }
-        // A series may have one of the common tags already.
-        for common in common_tags.iter().filter(|common| !point.json_tags.contains(&common.json)) {
-            put_string(out, tag::TAG, &[&common.text]);
-        }
+        out.extend_from_slice(&tags.common);
         put_point(out, point.value, timestamp);
         out.extend_from_slice(&[tag::TYPE, point.kind.code()]);
         if let Some(unit) = point.unit {

@@ -217,7 +217,8 @@ proptest! {
     fn protobuf_says_what_json_says(parts in prop::collection::vec(parts(), 1..6), common in prop::collection::vec(tag(), 0..3)) {
         // Sometimes a series has a common tag already.
         let common: Vec<String> = common.into_iter().chain(["env:prod".to_owned()]).collect();
-        let points: Vec<Point<'_>> = parts.iter().map(Parts::point).collect();
+        // Twice each, as a histogram's points share their tags.
+        let points: Vec<Point<'_>> = parts.iter().flat_map(|parts| [parts.point(); 2]).collect();
         let json = bodies(Encoding::Json, &common, Limits::default(), &points);
         let protobuf = bodies(Encoding::Protobuf, &common, Limits::default(), &points);
         let (of_json, of_protobuf) = (read(&json), read(&protobuf));
