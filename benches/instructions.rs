@@ -16,6 +16,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
 use generate::{Change, Page};
+use promdog::payload::Encoding;
 use work::Target;
 
 const WORKLOADS: [&str; 4] = ["read_known", "read_new", "increases_and_payload", "page"];
@@ -39,7 +40,7 @@ fn work(workload: &str, runs: usize) {
             "read_new" => drop(black_box(Target::new(&mapping).read(&text))),
             "increases_and_payload" => {
                 let (_, increases) = work::increases(cursor.clone(), &view, &mapping);
-                drop(black_box(work::encode(&view, &increases)));
+                drop(black_box(work::encode(&view, &increases, Encoding::Json)));
             }
             "page" => _ = black_box(work::page(&view)),
             _ => panic!("no workload named `{workload}`"),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use generate::{Change, Page};
 use promdog::mapping::Mapping;
+use promdog::payload::Encoding;
 use rounds::Stage;
 use work::Target;
 
@@ -79,7 +80,7 @@ fn measure(page: Page) {
     let cursor = target.cursor();
     let view = target.read(later);
     let (_, increases) = work::increases(cursor.clone(), &view, mapping);
-    let bodies = work::raw(&work::encode(&view, &increases));
+    let bodies = work::raw(&work::encode(&view, &increases, Encoding::Json));
     let shown: String = work::pieces(&view).collect();
     let numbers = vec![1.0; page.series()];
     let mut stages = vec![
@@ -100,10 +101,12 @@ fn measure(page: Page) {
             || Some(cursor.clone()),
             |cursor| cursor.take().map(|cursor| work::increases(cursor, &view, mapping)),
         ),
-        Stage::new("payload", Some(ZSTD), nothing, |()| work::encode(&view, &increases)),
+        Stage::new("payload, JSON", Some(ZSTD), nothing, |()| work::encode(&view, &increases, Encoding::Json)),
+        Stage::new("payload, protobuf", Some(ZSTD), nothing, |()| work::encode(&view, &increases, Encoding::Protobuf)),
         Stage::new("page", Some(COPY_PAGE), nothing, |()| work::page(&view)),
         Stage::new("checkpoint", Some(NUMBERS), nothing, |()| target.checkpoint()),
         pull_to_push(&inputs),
+        pull_to("pull to push, protobuf", &inputs, |target| target.push(Encoding::Protobuf)),
         pull_to("pull to page", &inputs, |target| target.page()),
         Stage::new(OTHERS[0], Some(LABELS), nothing, |()| floors::prometheus_parse(text)),
         Stage::new(OTHERS[1], Some(LABELS), nothing, |()| floors::prom_text_format_parser(text)),
@@ -141,7 +144,7 @@ fn read_known(inputs: &Inputs) -> Stage<'_> {
 }
 
 fn pull_to_push(inputs: &Inputs) -> Stage<'_> {
-    pull_to("pull to push", inputs, Target::push)
+    pull_to("pull to push, JSON", inputs, |target| target.push(Encoding::Json))
 }
 
 /// Pulls a page that goes on growing, made anew each time, and does something with it.

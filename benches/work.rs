@@ -7,8 +7,9 @@ use promdog::delta::saved::Checkpoint;
 use promdog::delta::{Cursor, FirstValue, Moment};
 use promdog::exposition::lex::{self, Line};
 use promdog::mapping::{Mapping, builtin};
+use promdog::payload::body::Encoder;
 use promdog::payload::points::{Frame, Gauges, of_view};
-use promdog::payload::{Body, Limits, json};
+use promdog::payload::{Body, Encoding, Limits};
 use promdog::time::UnixMillis;
 use promdog::translate::{self, Translator};
 use promdog::view::{Increases, Page, View};
@@ -58,9 +59,9 @@ impl Target {
         self.cursor.take(self.translator.catalog())
     }
 
-    pub fn push(&mut self) -> Vec<Body> {
+    pub fn push(&mut self, encoding: Encoding) -> Vec<Body> {
         let increases = self.take();
-        encode(self.latest(), &increases)
+        encode(self.latest(), &increases, encoding)
     }
 
     pub fn page(&self) -> usize {
@@ -113,8 +114,8 @@ fn advance(cursor: &mut Cursor, view: &View, mapping: &Mapping, pull: i64) {
     cursor.advance(view, mapping, moment);
 }
 
-pub fn encode(view: &View, increases: &Increases) -> Vec<Body> {
-    let mut encoder = json::Encoder::new(1_700_000_000, &[], Limits::default());
+pub fn encode(view: &View, increases: &Increases, encoding: Encoding) -> Vec<Body> {
+    let mut encoder = Encoder::new(encoding, 1_700_000_000, &[], Limits::default());
     of_view(view, increases, Gauges::Send, Frame { host: None, interval: 15 }, |_, point| {
         encoder.push(&point).expect("it fits");
     });

@@ -203,7 +203,7 @@ impl Target {
         let view = match read {
             Ok(head) => {
                 let target = Arc::clone(&self);
-                let nanos = reading.known() * NANOS_KNOWN + reading.new() * NANOS_NEW;
+                let nanos = reading.known_slots() * NANOS_KNOWN + reading.new_samples() * NANOS_NEW;
                 let view = cpu::run(nanos, move || target.take_in(&mut translator, reading, &head)).await;
                 view.map_err(Arc::new)
             }

@@ -3,6 +3,7 @@
 //! A batch's points carry the grid second. A second is used once, and never one before: what cannot be sent now stays
 //! owed and goes with the next batch. Sending, retrying and forgetting are `datadog`'s.
 
+mod batch;
 pub mod keeper;
 
 use std::io::Write;
@@ -15,12 +16,13 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::cluster::inventories::Inventories;
+use crate::cpu;
 use crate::datadog::{Queued, Sender};
 use crate::delta::saved::Checkpoint;
-use crate::payload::body::Encoder;
-use crate::payload::points::{Frame, Gauges, json_tags, of_extra, of_view};
-use crate::payload::{Body, Encoding, Limits, PointKind};
-use crate::pull::{Taken, Target};
+use crate::payload::points::Gauges;
+use crate::payload::{Body, Encoding, Limits};
+use crate::pull::Target;
+use crate::push::batch::{Batch, Part};
 use crate::push::keeper::Keeper;
 use crate::store::outbox::Id;
 use crate::targets::Targets;
@@ -109,16 +111,6 @@ struct Member {
     missed: bool,
     /// The second of the last batch that held increases of it.
     counted: Option<i64>,
-}
-
-/// What one batch says of one target.
-struct Part {
-    taken: Option<Taken>,
-    gauges: Gauges,
-    health: Option<crate::view::Extra>,
-    host: Option<String>,
-    /// Seconds that its increases cover.
-    interval: u32,
 }
 
 impl Pusher {
@@ -246,7 +238,8 @@ impl Pusher {
             })
             .collect();
         self.members.retain(|member| !member.left || member.target.under_way().is_some());
-        match self.encode(second, &parts) {
+        let batch = self.batch(second, parts);
+        match cpu::run(batch.nanos(), move || batch.encode()).await {
             Ok(bodies) => {
                 self.last = Some((second, Instant::now()));
                 self.hand_over(second, checkpoints, bodies).await;
@@ -255,35 +248,15 @@ impl Pusher {
         }
     }
 
-    fn encode(&self, second: i64, parts: &[Part]) -> std::io::Result<Vec<Body>> {
-        let Params { every: _, on: _, zero_increases, tags, encoding, limits } = &self.params;
+    fn batch(&self, second: i64, parts: Vec<Part>) -> Batch {
+        let Params { every: _, on: _, zero_increases, tags, encoding, limits } = self.params.clone();
         let encoding = match &self.sink {
-            Sink::Datadog(_) => *encoding,
+            Sink::Datadog(_) => encoding,
             Sink::DryRun => Encoding::Json,
         };
-        let mut encoder = Encoder::of(encoding, second, tags, *limits);
-        for Part { taken, gauges, health, host, interval } in parts {
-            let frame = Frame { host: host.as_deref(), interval: *interval };
-            if let Some(Taken { view, increases, .. }) = taken {
-                let mut result = Ok(());
-                of_view(view, increases, *gauges, frame, |_, point| {
-                    let unmoved = point.kind == PointKind::Count && point.value == 0.0;
-                    let omitted = unmoved && *zero_increases == ZeroIncreases::Omit;
-                    if result.is_ok() && !omitted {
-                        result = encoder.push(&point);
-                    }
-                });
-                result?;
-            }
-            if let Some(health) = health {
-                encoder.push(&of_extra(health, &json_tags(&health.tags), frame.host))?;
-            }
-        }
         let exposes = self.targets.expose(counts::PHASE_COUNT);
-        for extra in counts::extras(&self.inventories.latest(), &self.counts, exposes) {
-            encoder.push(&of_extra(&extra, &json_tags(&extra.tags), None))?;
-        }
-        encoder.finish()
+        let extras = counts::extras(&self.inventories.latest(), &self.counts, exposes);
+        Batch { second, encoding, zero_increases, tags, limits, parts, extras }
     }
 
     /// Stores what was taken with what it became, then sends it.

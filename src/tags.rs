@@ -35,6 +35,14 @@ pub fn json_resources(tags: &[String]) -> String {
     out
 }
 
+/// A JSON string.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(&mut out, text);
+    out
+}
+
 /// Appends a JSON string.
 pub fn push_quoted(out: &mut String, text: &str) {
     if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {

@@ -17,7 +17,7 @@ use crate::config::url::mask_url;
 use crate::delta::{Cursor, Moment, start_time};
 use crate::mapping::Mapping;
 use crate::number;
-use crate::payload::Limits;
+use crate::payload::{Encoding, Limits};
 use crate::payload::body::Encoder;
 use crate::payload::points::{Frame, Gauges, of_view};
 use crate::scrape::{Auth, Scraper};
@@ -182,7 +182,7 @@ fn print_payload(
     second: i64,
     interval: u32,
 ) -> anyhow::Result<()> {
-    let mut encoder = Encoder::new(second, &[], Limits::default());
+    let mut encoder = Encoder::new(Encoding::Json, second, &[], Limits::default());
     let mut failed = None;
     of_view(view, increases, Gauges::Send, Frame { host: None, interval }, |_, point| {
         failed = failed.take().or(encoder.push(&point).err());

@@ -125,7 +125,7 @@ fn queued(age_seconds: i64, metrics: &[&str]) -> Queued {
 
 /// The same as protobuf.
 fn queued_protobuf(metrics: &[&str]) -> Queued {
-    let mut encoder = Encoder::of(Encoding::Protobuf, now_seconds(), &[], Limits::default());
+    let mut encoder = Encoder::new(Encoding::Protobuf, now_seconds(), &[], Limits::default());
     for name in metrics {
         let (kind, value, interval) = (PointKind::Count, 1.0, Some(1));
         let (json_tags, json_resources, suffix) = ("", "", "");

@@ -278,8 +278,11 @@ fn sample<'a>(line: &'a [u8], text: &'a [u8]) -> Result<Sample<'a>, LineError> {
     Ok(Sample { key, value, timestamp })
 }
 
+/// What is wrong, and where it begins.
+type Wrong<'a> = (&'a [u8], Reason);
+
 /// Reads what stands after a key: a value, and perhaps a timestamp.
-fn numbers(text: &[u8]) -> Result<(f64, Option<i64>), (&[u8], Reason)> {
+fn numbers(text: &[u8]) -> Result<(f64, Option<i64>), Wrong<'_>> {
     let (value_text, after) = token(text);
     let value = float(value_text).map_err(|reason| (value_text, reason))?;
     let (stamp_text, after) = token(trim_start(after));
@@ -359,7 +362,7 @@ fn decimal(text: &[u8]) -> Option<(f64, u8, &[u8])> {
 }
 
 /// Checks what stands after `{`, up to and with `}`; returns what follows.
-fn labels(mut rest: &[u8], mut named: bool) -> Result<&[u8], (&[u8], Reason)> {
+fn labels(mut rest: &[u8], mut named: bool) -> Result<&[u8], Wrong<'_>> {
     loop {
         rest = trim_start(rest);
         let quoted = match rest.first() {

@@ -24,15 +24,9 @@ enum Series {
 }
 
 impl Encoder {
-    /// Of JSON. `common_tags` (`key:value` or bare) go onto every series; `second` is the timestamp of every point.
+    /// `common_tags` (`key:value` or bare) go onto every series; `second` is the timestamp of every point.
     #[must_use]
-    pub fn new(second: i64, common_tags: &[String], limits: Limits) -> Self {
-        Self::of(Encoding::Json, second, common_tags, limits)
-    }
-
-    /// As [`Encoder::new`], of any encoding.
-    #[must_use]
-    pub fn of(encoding: Encoding, second: i64, common_tags: &[String], limits: Limits) -> Self {
+    pub fn new(encoding: Encoding, second: i64, common_tags: &[String], limits: Limits) -> Self {
         let series = match encoding {
             Encoding::Json => Series::Json(json::Series::new(second, common_tags)),
             Encoding::Protobuf => Series::Protobuf(protobuf::Series::new(second, common_tags)),

@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 
 use crate::number;
 use crate::payload::Point;
-
-// The benches know the encoder by this name.
-pub use crate::payload::body::Encoder;
+use crate::tags::{push_quoted, quoted};
 
 /// Writes series of one second.
 pub(super) struct Series {
@@ -19,7 +17,7 @@ pub(super) struct Series {
 
 impl Series {
     pub(super) fn new(second: i64, common_tags: &[String]) -> Self {
-        let common_tags = common_tags.iter().map(|tag| quoted_text(tag)).collect();
+        let common_tags = common_tags.iter().map(|tag| quoted(tag)).collect();
         Self { second: second.to_string(), common_tags, text: String::new() }
     }
 
@@ -29,11 +27,6 @@ impl Series {
         write_series(&mut self.text, point, &self.second, &self.common_tags);
         self.text.as_bytes()
     }
-}
-
-/// As a JSON string.
-pub(super) fn quoted_text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// One member of `series`, fields in the alphabetical order that Datadog's own clients send.
@@ -56,7 +49,7 @@ fn write_series(out: &mut String, point: &Point<'_>, second: &str, common_tags: 
         out.push_str("\"resources\":[");
         if let Some(host) = point.host {
             out.push_str("{\"name\":");
-            quoted(out, host);
+            push_quoted(out, host);
             out.push_str(",\"type\":\"host\"}");
             out.push_str(if point.json_resources.is_empty() { "" } else { "," });
         }
@@ -82,18 +75,7 @@ fn write_series(out: &mut String, point: &Point<'_>, second: &str, common_tags: 
     out.push(char::from(b'0' + point.kind.code()));
     if let Some(unit) = point.unit {
         out.push_str(",\"unit\":");
-        quoted(out, unit);
+        push_quoted(out, unit);
     }
     out.push('}');
-}
-
-/// Writes a JSON string.
-fn quoted(out: &mut String, text: &str) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
-        out.push_str(&quoted_text(text));
-    }
 }

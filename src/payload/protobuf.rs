@@ -3,8 +3,8 @@
 //! written, since series that differ in length would compress to nearly twice the size.
 
 use crate::number;
-use crate::payload::json::quoted_text;
 use crate::payload::{Point, strings};
+use crate::tags::quoted;
 
 /// Room for the tag and the length that stand before a series and are known after it.
 const HEADER: usize = 11;
@@ -81,7 +81,7 @@ impl Series {
         // Negative ones are two's complement, as `int64` is.
         put_varint(&mut timestamp, second as u64);
         let common_tags: Vec<CommonTag> =
-            common_tags.iter().map(|tag| CommonTag { json: quoted_text(tag), text: tag.clone() }).collect();
+            common_tags.iter().map(|tag| CommonTag { json: quoted(tag), text: tag.clone() }).collect();
         let (mut tags, mut scratch) = (Tags::default(), String::new());
         tags.cut("", &common_tags, &mut scratch);
         Self { timestamp, common_tags, tags, out: Vec::new(), scratch }

@@ -69,6 +69,12 @@ impl Keys {
         let Aside { mut text, kept, .. } = aside;
         text.truncate(kept);
         self.text = text;
+        // After the first page there is half as much room as text, and little to come.
+        if self.text.capacity() - kept > kept / 4 {
+            self.text.shrink_to(kept + kept / 32);
+            self.ends.shrink_to(self.ends.len() + self.ends.len() / 32);
+            self.next.shrink_to(self.next.len() + self.next.len() / 32);
+        }
     }
 
     /// Gives the key that was kept last to the next slot.

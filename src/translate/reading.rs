@@ -62,13 +62,13 @@ impl Reading {
 
     /// Series that were known when this was begun.
     #[must_use]
-    pub fn known(&self) -> usize {
+    pub fn known_slots(&self) -> usize {
         self.column.len()
     }
 
     /// Samples of series that are new.
     #[must_use]
-    pub fn new(&self) -> usize {
+    pub fn new_samples(&self) -> usize {
         self.unknown.len()
     }
 

@@ -6,7 +6,7 @@ use datadog_api_client::datadogV2::model::{
 use promdog::number;
 use promdog::payload::body::Encoder;
 use promdog::payload::points::{Frame, Gauges, json_tags, of_view};
-use promdog::payload::{Limits, Point, PointKind};
+use promdog::payload::{Encoding, Limits, Point, PointKind};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ fn by_number(value: Value) -> Value {
 
 /// Our body, its models' reading of it, and their own body for the same points, as JSON values.
 fn compare(points: &[(Point<'_>, Vec<String>)], common: &[String], second: i64) {
-    let mut encoder = Encoder::new(second, common, Limits::default());
+    let mut encoder = Encoder::new(Encoding::Json, second, common, Limits::default());
     let mut theirs = Vec::new();
     for (point, tags) in points {
         encoder.push(point).expect("fits");

@@ -2,7 +2,7 @@
 
 use promdog::payload::body::Encoder;
 use promdog::payload::points::{Frame, Gauges, json_resources, json_tags, of_view};
-use promdog::payload::{Body, Limits, Point, PointKind};
+use promdog::payload::{Body, Encoding, Limits, Point, PointKind};
 use proptest::prelude::*;
 
 use crate::support::{Target, mapping};
@@ -28,7 +28,7 @@ fn text(bodies: &[Body]) -> String {
 
 #[test]
 fn a_body_is_exactly_this() {
-    let mut encoder = Encoder::new(1_700_000_000, &["env:prod".to_owned()], Limits::default());
+    let mut encoder = Encoder::new(Encoding::Json, 1_700_000_000, &["env:prod".to_owned()], Limits::default());
     let tags = json_tags(&["a:b".to_owned(), "q:\"x\"".to_owned()]);
     encoder
         .push(&Point { unit: Some("second"), bound: Some(("upper_bound", 1e-5)), ..point("x.y", 2.5, &tags) })
@@ -50,7 +50,7 @@ fn a_body_is_exactly_this() {
 
 #[test]
 fn a_tag_stands_once_and_a_device_is_a_resource() {
-    let mut encoder = Encoder::new(1, &["env:prod".to_owned(), "team:a".to_owned()], Limits::default());
+    let mut encoder = Encoder::new(Encoding::Json, 1, &["env:prod".to_owned(), "team:a".to_owned()], Limits::default());
     let tags = ["device:eth0".to_owned(), "env:prod".to_owned()];
     let (json_tags, json_resources) = (json_tags(&tags), json_resources(&tags));
     let gauge = Point { suffix: "", kind: PointKind::Gauge, interval: None, ..point("g", 1.0, &json_tags) };
@@ -66,7 +66,7 @@ fn a_tag_stands_once_and_a_device_is_a_resource() {
 
 #[test]
 fn no_point_makes_no_body() {
-    let encoder = Encoder::new(0, &[], Limits::default());
+    let encoder = Encoder::new(Encoding::Json, 0, &[], Limits::default());
     assert!(encoder.finish().expect("nothing to compress").is_empty());
 }
 
@@ -102,7 +102,7 @@ proptest! {
         values in prop::collection::vec(any::<f64>().prop_filter("finite", |value| value.is_finite()), 1..300),
     ) {
         let limits = Limits { compressed_bytes, raw_bytes, points };
-        let mut encoder = Encoder::new(1_700_000_000, &[], limits);
+        let mut encoder = Encoder::new(Encoding::Json, 1_700_000_000, &[], limits);
         for (at, value) in values.iter().enumerate() {
             let tags = format!("\"n:{at}\"");
             encoder.push(&point("metric.name", *value, &tags)).expect("one point fits every limit tried here");

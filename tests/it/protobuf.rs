@@ -60,7 +60,7 @@ struct Resource {
 const SECOND: i64 = 1_700_000_000;
 
 fn bodies(encoding: Encoding, common: &[String], limits: Limits, points: &[Point<'_>]) -> Vec<Body> {
-    let mut encoder = Encoder::of(encoding, SECOND, common, limits);
+    let mut encoder = Encoder::new(encoding, SECOND, common, limits);
     points.iter().for_each(|point| encoder.push(point).expect("fits"));
     encoder.finish().expect("compresses")
 }
@@ -204,7 +204,7 @@ fn lengths_and_seconds_of_any_size_come_back() {
         };
         for second in [0, 1, SECOND, i64::from(u32::MAX) + 1, i64::MAX, -1] {
             let limits = Limits { compressed_bytes: 10_000_000, ..Limits::default() };
-            let mut encoder = Encoder::of(Encoding::Protobuf, second, &[], limits);
+            let mut encoder = Encoder::new(Encoding::Protobuf, second, &[], limits);
             encoder.push(&parts.point()).expect("fits");
             let series = read(&encoder.finish().expect("compresses"));
             assert_eq!((series[0].tags[0].len(), series[0].points[0].timestamp), (length, second));
