@@ -13,6 +13,7 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::exposition::family::FamilyType;
@@ -206,7 +207,7 @@ impl Mapping {
 
     /// A family's labels as tags: values rewritten, labels dropped, renamed and added, empty values left out; sorted.
     #[must_use]
-    pub fn labels(&self, rule: RuleId, labels: &[(&str, &str)]) -> Vec<(String, String)> {
+    pub fn labels<'a>(&'a self, rule: RuleId, labels: &[(&'a str, &'a str)]) -> Vec<(&'a str, Cow<'a, str>)> {
         self.rule(rule).labels.as_ref().unwrap_or(&self.labels).apply(labels)
     }
 }

@@ -1,5 +1,6 @@
 //! Labels to tags: values rewritten, then labels dropped, renamed and added.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::mapping::pattern::{Matcher, Template};
@@ -33,36 +34,35 @@ impl LabelRules {
         all
     }
 
-    pub(super) fn apply(&self, labels: &[(&str, &str)]) -> Vec<(String, String)> {
-        let mut out: Vec<(String, String)> = Vec::with_capacity(labels.len() + self.add.len());
+    pub(super) fn apply<'a>(&'a self, labels: &[(&'a str, &'a str)]) -> Vec<(&'a str, Cow<'a, str>)> {
+        let mut out: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(labels.len() + self.add.len());
         for (name, value) in labels {
             if self.drop.iter().any(|drop| drop.matches(name)) {
                 continue;
             }
             let value = self.rewritten(name, value);
             if !value.is_empty() {
-                let name = self.rename.get(*name).map_or(*name, String::as_str);
-                out.push((name.to_owned(), value));
+                out.push((self.rename.get(*name).map_or(*name, String::as_str), value));
             }
         }
-        out.extend(self.add.iter().map(|(name, value)| (name.clone(), value.clone())));
+        out.extend(self.add.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str()))));
         out.sort_unstable();
         out.dedup();
         out
     }
 
-    fn rewritten(&self, name: &str, value: &str) -> String {
+    fn rewritten<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
         for Rewrite { matches, replace } in self.values.get(name).into_iter().flatten() {
             match matches {
-                Matcher::Exact(exact) if exact == value => return replace.expand(None),
+                Matcher::Exact(exact) if exact == value => return replace.expand(None).into(),
                 Matcher::Exact(_) => {}
                 Matcher::Pattern { .. } => {
                     if let Some(captures) = matches.captures(value) {
-                        return replace.expand(Some(&captures));
+                        return replace.expand(Some(&captures)).into();
                     }
                 }
             }
         }
-        value.to_owned()
+        value.into()
     }
 }

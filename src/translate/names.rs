@@ -61,18 +61,25 @@ pub fn legal(tag: &str) -> String {
 /// What Datadog stores of a tag: equal results are one tag to it.
 #[must_use]
 pub fn stored_tag(tag: &str) -> String {
+    let mut out = String::new();
+    push_stored_tag(&mut out, tag);
+    out
+}
+
+/// Appends what [`stored_tag`] returns.
+pub fn push_stored_tag(out: &mut String, tag: &str) {
     if tag.is_ascii() {
         let stored = |byte: u8| match byte {
             b'_' | b'-' | b':' | b'.' | b'/' => char::from(byte),
             byte if byte.is_ascii_alphanumeric() => char::from(byte.to_ascii_lowercase()),
             _ => '_',
         };
-        return tag.bytes().map(stored).collect();
+        return out.extend(tag.bytes().map(stored));
     }
     let stored = |char: char| {
         if char.is_alphanumeric() || matches!(char, '_' | '-' | ':' | '.' | '/') { char } else { '_' }
     };
-    tag.chars().flat_map(char::to_lowercase).map(stored).collect()
+    out.extend(tag.chars().flat_map(char::to_lowercase).map(stored));
 }
 
 /// Clips to `max` bytes on a character's boundary; what is cut off is told apart by a hash at the end.

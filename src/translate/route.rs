@@ -21,6 +21,9 @@ pub(super) struct Outputs {
     /// Every name that is taken, as `/metrics` spells it, and by which family.
     names: HashMap<String, u32>,
     rows: Hashes,
+    /// Room for what is hashed.
+    text: Vec<u8>,
+    stored: String,
 }
 
 impl Outputs {
@@ -112,9 +115,15 @@ impl Outputs {
         tags.extend(params.tags.iter().map(|(key, value)| names::tag(key, value)));
         tags.sort_unstable();
         tags.dedup();
-        let mut text = family.to_le_bytes().to_vec();
-        tags.iter().for_each(|tag| identity::write(&mut text, names::stored_tag(tag).as_bytes()));
-        let key = xxh3_128(&text);
+        let Self { text, stored, .. } = self;
+        text.clear();
+        text.extend_from_slice(&family.to_le_bytes());
+        for tag in &tags {
+            stored.clear();
+            names::push_stored_tag(stored, tag);
+            identity::write(text, stored.as_bytes());
+        }
+        let key = xxh3_128(text);
         if let Some(row) = self.rows.find(key) {
             return row;
         }
