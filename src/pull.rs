@@ -260,8 +260,7 @@ impl Target {
         if !state.left {
             self.metrics.pulled(&self.params.name, &view.ledger, &advance);
         }
-        let dead = view.catalog.slots.len() - view.source.present().count();
-        if dead > (view.catalog.slots.len() - dead).max(MIN_DEAD_SLOTS) {
+        if is_wasteful(&view) {
             // What is owed of those that are gone is still to be taken.
             let old = Arc::clone(&view.catalog);
             let (compacted, moved) = translator.compact(&view, |slot| state.cursor.owed(slot).is_some());
@@ -320,6 +319,14 @@ impl Target {
         let checkpoint = keep.then(|| state.cursor.checkpoint(&view.catalog));
         Some(Taken { view, increases, checkpoint })
     }
+}
+
+/// Whether the catalogue holds more that is gone than what is there.
+fn is_wasteful(view: &View) -> bool {
+    let (slots, rows) = (view.catalog.slots.len(), view.catalog.rows.len());
+    let alive = view.source.present().count();
+    // A family that goes on changing its type leaves rows behind.
+    slots - alive > alive.max(MIN_DEAD_SLOTS) || rows > 2 * slots + MIN_DEAD_SLOTS
 }
 
 fn aborted() -> Pulled {

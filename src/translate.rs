@@ -164,8 +164,8 @@ impl Translator {
         let catalog = Arc::make_mut(&mut self.catalog);
         reading.column.grow(catalog.slots.len() + unknown.len());
         let mut aside = self.index.keys.take_aside();
-        // What the new ones come after, and what comes after them.
-        let (mut before, mut behind) = ((NONE, NONE), NONE);
+        // What the new ones come after, and what known one comes after them.
+        let (mut before, mut behind, known) = ((NONE, NONE), NONE, self.index.keys.slots());
         for Unknown { end, after, value } in unknown {
             let key = aside.next(end);
             let length = key.len();
@@ -186,7 +186,9 @@ impl Translator {
                 before.1 = after;
             }
             self.index.keys.follow(before.1, slot);
-            self.index.keys.follow(slot, behind);
+            if behind < known {
+                self.index.keys.follow(slot, behind);
+            }
             before = (after, slot);
             reading.store(slot, value);
             if reading.last == Last::Unknown && end == reading.aside {
@@ -223,7 +225,6 @@ impl Translator {
                 *entry = Some(new);
             }
         }
-        self.index.keys.follow(before, NONE);
         self.catalog = Arc::new(catalog);
         let in_doubt = view.in_doubt.and_then(|slot| to[slot]).map(|slot| slot as usize);
         let catalog = Arc::clone(&self.catalog);

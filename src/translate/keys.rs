@@ -1,24 +1,18 @@
 //! The source's own text of every series, and what comes after what: a page is read by comparing it with the last one.
 
+use hashbrown::HashMap;
+
 use crate::catalog::NONE;
 
 /// Keys by slot, in one piece of text.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Keys {
     /// The keys one after another; behind them, those of a page that is being read and has slots for them only at its end.
     text: Vec<u8>,
     /// By slot: where its key ends in `text`.
     ends: Vec<u32>,
-    /// By slot: the one that came next on the page, or [`NONE`].
-    next: Vec<u32>,
-    /// The one that came first on the page.
-    first: u32,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { text: Vec::new(), ends: Vec::new(), next: Vec::new(), first: NONE }
-    }
+    /// What came next on the page, by slot, where that is not the slot after it; by [`NONE`], what came first.
+    next: HashMap<u32, u32>,
 }
 
 impl Keys {
@@ -36,14 +30,19 @@ impl Keys {
         self.text.get(self.start(slot as usize)..end as usize)
     }
 
-    /// What came after a slot, or first for [`NONE`].
+    /// What came after a slot, or first for [`NONE`]; a slot that is not there stands for nothing.
     pub(super) fn after(&self, slot: u32) -> u32 {
-        self.next.get(slot as usize).copied().unwrap_or(self.first)
+        // NONE and one more is the first slot.
+        self.next.get(&slot).copied().unwrap_or(slot.wrapping_add(1))
     }
 
     /// Takes note of what came after a slot, or first for [`NONE`].
     pub(super) fn follow(&mut self, slot: u32, next: u32) {
-        *self.next.get_mut(slot as usize).unwrap_or(&mut self.first) = next;
+        if next == slot.wrapping_add(1) {
+            self.next.remove(&slot);
+        } else {
+            self.next.insert(slot, next);
+        }
     }
 
     /// Sets a key aside; where it ends, or `None` if there is too much text.
@@ -73,7 +72,6 @@ impl Keys {
         if self.text.capacity() - kept > kept / 4 {
             self.text.shrink_to(kept + kept / 32);
             self.ends.shrink_to(self.ends.len() + self.ends.len() / 32);
-            self.next.shrink_to(self.next.len() + self.next.len() / 32);
         }
     }
 
@@ -81,7 +79,6 @@ impl Keys {
     pub(super) fn push(&mut self, aside: &Aside) {
         // Text that is longer was not set aside.
         self.ends.push(aside.kept as u32);
-        self.next.push(NONE);
     }
 
     /// Gives a key to the next slot, while none is set aside.
@@ -89,14 +86,13 @@ impl Keys {
         self.text.extend_from_slice(key);
         // It was set aside once, beside more than there is here.
         self.ends.push(self.text.len() as u32);
-        self.next.push(NONE);
     }
 
     /// Slots in the order of the page, then those that are not on it.
     pub(super) fn in_order(&self) -> Vec<u32> {
         let mut seen = vec![false; self.ends.len()];
         let mut order = Vec::with_capacity(self.ends.len());
-        let mut at = self.first;
+        let mut at = self.after(NONE);
         while let Some(seen) = seen.get_mut(at as usize).filter(|seen| !**seen) {
             *seen = true;
             order.push(at);

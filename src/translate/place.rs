@@ -15,7 +15,7 @@ use crate::exposition::lex::{self, LineError};
 use crate::exposition::series::{self, Labels, Series};
 use crate::mapping::Mapping;
 use crate::translate::Params;
-use crate::translate::identity::{Hashes, Lookup, Scratch, identity, index, write_pairs};
+use crate::translate::identity::{Lookup, Scratch, identity, index, write_pairs};
 use crate::translate::keys::Keys;
 use crate::translate::route::{self, Outputs};
 
@@ -36,7 +36,8 @@ pub(super) struct Index {
     identities: Lookup,
     /// By name: the types it had.
     families: HashMap<String, Vec<(FamilyType, u32)>>,
-    rows: Hashes,
+    /// Those that have several numbers, by a hash of family and labels.
+    rows: HashMap<u128, u32>,
     /// The row found last, and what it was found by: a page has the numbers of a row one after another.
     last_row: Option<(Vec<u8>, u32)>,
     parts: HashMap<(u8, u64), u32>,
@@ -111,7 +112,7 @@ impl Index {
         if decoded.labels.is_empty() && decoded.name == "process_start_time_seconds" {
             catalog.start = Some(slot);
         }
-        let (row, part) = self.place(decoded, catalog, mapping, params);
+        let (row, part) = self.place(decoded, None, catalog, mapping, params);
         catalog.slots.push(Slot { row, part, out: NONE });
         catalog.identities.push(identity);
         self.identities.insert(identity, slot, |slot| catalog.identities[slot as usize]);
@@ -128,8 +129,8 @@ impl Index {
         mapping: &Mapping,
         params: &Params,
     ) {
-        let (row, part) = self.place(decoded, catalog, mapping, params);
         let old = catalog.slots[slot as usize];
+        let (row, part) = self.place(decoded, Some(old.row), catalog, mapping, params);
         if (row, part) == (old.row, old.part) {
             return;
         }
@@ -151,12 +152,28 @@ impl Index {
         }
     }
 
-    /// The row and part that a sample is, by the types declared.
-    fn place(&mut self, decoded: Decoded<'_>, catalog: &mut Catalog, mapping: &Mapping, params: &Params) -> (u32, u32) {
+    /// The row and part that a sample is, by the types declared. `row` is the one it had.
+    fn place(
+        &mut self,
+        decoded: Decoded<'_>,
+        row: Option<u32>,
+        catalog: &mut Catalog,
+        mapping: &Mapping,
+        params: &Params,
+    ) -> (u32, u32) {
         let Decoded { name, mut labels, .. } = decoded;
         let Place { family, kind, part } = self.classify(&name, &mut labels);
         let family = self.family(family, kind, catalog, mapping, params);
-        let row = self.row(family, &labels, catalog, mapping, params);
+        let row = match part {
+            // A row of its own: nobody else will look for it.
+            Part::Value => match row.filter(|row| catalog.rows[*row as usize].family == family) {
+                Some(row) => row,
+                None => self.add_row(family, &labels, catalog, mapping, params),
+            },
+            Part::Bucket(_) | Part::Quantile(_) | Part::Sum | Part::Count => {
+                self.row(family, &labels, catalog, mapping, params)
+            }
+        };
         let (order, bound) = part.order();
         let part = *self.parts.entry((order, bound.to_bits())).or_insert_with(|| {
             catalog.parts.push(part);
@@ -250,20 +267,36 @@ impl Index {
             return *row;
         }
         let key = xxh3_128(text);
-        let row = self.rows.find(key).unwrap_or_else(|| {
-            let out = match catalog.families[family as usize].route {
-                Route::Mapped { out_family, rule, .. } => {
-                    self.outputs.row(catalog, out_family, rule, labels, mapping, params)
-                }
-                Route::Unmapped(_) | Route::Excluded | Route::Collided => NONE,
-            };
-            catalog.rows.push(Row { family, out });
-            self.rows.insert(key)
-        });
+        let row = match self.rows.get(&key) {
+            Some(row) => *row,
+            None => {
+                let row = self.add_row(family, labels, catalog, mapping, params);
+                self.rows.insert(key, row);
+                row
+            }
+        };
         let (text, last) = self.last_row.get_or_insert_default();
         text.clone_from(&self.scratch.bytes);
         *last = row;
         row
+    }
+
+    fn add_row(
+        &mut self,
+        family: u32,
+        labels: &Labels<'_>,
+        catalog: &mut Catalog,
+        mapping: &Mapping,
+        params: &Params,
+    ) -> u32 {
+        let out = match catalog.families[family as usize].route {
+            Route::Mapped { out_family, rule, .. } => {
+                self.outputs.row(catalog, out_family, rule, labels, mapping, params)
+            }
+            Route::Unmapped(_) | Route::Excluded | Route::Collided => NONE,
+        };
+        catalog.rows.push(Row { family, out });
+        index(catalog.rows.len() - 1)
     }
 
     /// Families that have samples in a pull, and a type that the page did not declare.
