@@ -241,6 +241,13 @@ impl Catalog {
         self.parts[slot.part as usize]
     }
 
+    /// Takes note that an output slot may be fed by several source slots.
+    pub(crate) fn share(&mut self, out: u32) {
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.grow(self.out_slots.len());
+        shared.set(out as usize);
+    }
+
     /// What an output slot stands for; `None` if nothing feeds it any more.
     #[must_use]
     pub fn output(&self, out: usize) -> Option<Output<'_>> {

@@ -283,14 +283,20 @@ impl Cursor {
         self.owed.get(slot)
     }
 
+    /// The source slots of which something waits to be taken, if only that it did not grow.
+    #[must_use]
+    pub fn owes_of(&self) -> Bits {
+        self.owed.present().clone()
+    }
+
     /// Whether increases wait to be taken.
     #[must_use]
     pub fn owes(&self) -> bool {
         self.owed.iter().any(|(_, increase)| increase > 0.0)
     }
 
-    /// Follows a compaction of the catalogue `old`. The totals of what is gone are kept for 25 hours, in case it comes back.
-    pub fn remap(&mut self, old: &Catalog, moved: &Moved) {
+    /// Follows a compaction of the catalogue `old` to `new`. The totals of what is gone are kept for 25 hours, in case it comes back.
+    pub fn remap(&mut self, old: &Catalog, new: &Catalog, moved: &Moved) {
         let now = self.last_good.unwrap_or_default();
         for process in &mut self.processes {
             process.retired.retain(|_, retired| now.0.saturating_sub(retired.left.0) < KEEP_RETIRED_MILLIS);
@@ -304,7 +310,7 @@ impl Cursor {
             }
         }
         self.owed = self.owed.moved(moved);
-        self.merged = Merged::restored(self.merged.by_identity(old));
+        self.merged = self.merged.moved(old, new);
     }
 }
 

@@ -11,6 +11,7 @@ use futures::future::{BoxFuture, Shared};
 use tracing::{info, warn};
 
 use crate::clock;
+use crate::column::Bits;
 use crate::cpu;
 use crate::delta::saved::{Checkpoint, Saved};
 use crate::delta::{Cursor, FirstValue, Moment, ProcessChange};
@@ -105,14 +106,22 @@ pub struct Target {
     running: Mutex<Option<Running>>,
     /// Whoever pulls has it for so long.
     translator: Arc<tokio::sync::Mutex<Translator>>,
+    /// Held while a large page is taken in: not for those who have to answer soon.
+    progress: Mutex<Progress>,
     state: Mutex<State>,
+}
+
+/// What a push takes.
+#[derive(Debug)]
+struct Progress {
+    cursor: Cursor,
+    /// The view of the latest good pull: the cursor's slots are its catalogue's.
+    view: Option<Arc<View>>,
 }
 
 #[derive(Debug)]
 struct State {
-    cursor: Cursor,
     latest: Option<Arc<Pulled>>,
-    /// The view of the latest good pull: the cursor's slots are its catalogue's.
     last_good: Option<Arc<View>>,
     /// The last pull failed.
     failing: bool,
@@ -146,9 +155,10 @@ impl Target {
         let translator = Translator::new(Arc::clone(&params.mapping), params.translate.clone());
         let cursor = Cursor::restored(params.first_value, saved.unwrap_or_default());
         let translator = Arc::new(tokio::sync::Mutex::new(translator));
-        let state = State { cursor, latest: None, last_good: None, failing: false, refusing: false, left: false };
+        let state = State { latest: None, last_good: None, failing: false, refusing: false, left: false };
         let (running, state) = (Mutex::new(None), Mutex::new(state));
-        Arc::new(Self { params, scraper, metrics, watching_since, running, translator, state })
+        let progress = Mutex::new(Progress { cursor, view: None });
+        Arc::new(Self { params, scraper, metrics, watching_since, running, translator, progress, state })
     }
 
     /// A pull that is not older than `max_age`: the latest one, a running one, or a new one.
@@ -227,14 +237,13 @@ impl Target {
         self.params.health.as_ref().map(|health| health.gauge(0.0))
     }
 
-    /// Ends a reading and advances the cursor, as one step under the lock.
+    /// Ends a reading and advances the cursor.
     fn take_in(
         &self,
         translator: &mut Translator,
         reading: Reading,
         head: &scrape::Head,
     ) -> Result<Arc<View>, Failure> {
-        let mut state = lock(&self.state);
         let mut view = translator.finish(reading);
         if looks_foreign(&view.ledger) {
             return Err(Failure::Foreign(describe_refusals(&view.ledger)));
@@ -246,30 +255,40 @@ impl Target {
         let watched = (now.0 - self.watching_since.0).max(0);
         let watching_since = UnixMillis(date.0 + blur - watched);
         let mapping = Arc::clone(translator.mapping());
-        let advance = state.cursor.advance(&view, &mapping, Moment { date, watching_since });
+        let mut progress = lock(&self.progress);
+        let advance = progress.cursor.advance(&view, &mapping, Moment { date, watching_since });
+        let processes = progress.cursor.processes();
+        progress.cursor.merge(&mut view);
+        let wasteful = is_wasteful(&view);
+        let owed = if wasteful { progress.cursor.owes_of() } else { Bits::default() };
+        let mut view = Arc::new(view);
+        progress.view = Some(Arc::clone(&view));
+        drop(progress);
+        if wasteful {
+            // What is owed of those that are gone is still to be taken.
+            let (mut compacted, moved) = translator.compact(&view, |slot| owed.get(slot));
+            let mut progress = lock(&self.progress);
+            progress.cursor.remap(&view.catalog, &compacted.catalog, &moved);
+            progress.cursor.merge(&mut compacted);
+            view = Arc::new(compacted);
+            progress.view = Some(Arc::clone(&view));
+        }
+        let mut state = lock(&self.state);
+        state.last_good = Some(Arc::clone(&view));
+        if !state.left {
+            self.metrics.pulled(&self.params.name, &view.ledger, &advance);
+        }
+        drop(state);
         if advance.process == ProcessChange::Another {
             warn!(
                 target_name = self.params.name,
-                processes = state.cursor.processes(),
+                processes,
                 "several processes answer at this URL; give each one a target of its own, or counters will have gaps"
             );
         }
         if advance.process == ProcessChange::Replaced {
             info!(target_name = self.params.name, "the target has restarted; its totals start again from 0");
         }
-        if !state.left {
-            self.metrics.pulled(&self.params.name, &view.ledger, &advance);
-        }
-        if is_wasteful(&view) {
-            // What is owed of those that are gone is still to be taken.
-            let old = Arc::clone(&view.catalog);
-            let (compacted, moved) = translator.compact(&view, |slot| state.cursor.owed(slot).is_some());
-            state.cursor.remap(&old, &moved);
-            view = compacted;
-        }
-        state.cursor.merge(&mut view);
-        let view = Arc::new(view);
-        state.last_good = Some(Arc::clone(&view));
         Ok(view)
     }
 
@@ -313,10 +332,10 @@ impl Target {
     /// Hands over what has grown since the last call, with the view it refers to, and where that leaves the target if
     /// `keep`; `None` before the first good pull.
     pub fn take(&self, keep: bool) -> Option<Taken> {
-        let mut state = lock(&self.state);
-        let view = state.last_good.clone()?;
-        let increases = state.cursor.take(&view.catalog);
-        let checkpoint = keep.then(|| state.cursor.checkpoint(&view.catalog));
+        let mut progress = lock(&self.progress);
+        let view = progress.view.clone()?;
+        let increases = progress.cursor.take(&view.catalog);
+        let checkpoint = keep.then(|| progress.cursor.checkpoint(&view.catalog));
         Some(Taken { view, increases, checkpoint })
     }
 }

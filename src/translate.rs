@@ -217,6 +217,7 @@ impl Translator {
             self.index.keys.append(key);
             self.index.keys.follow(before, new);
             before = new;
+            share_again(&view.catalog, at, &mut catalog, new as usize);
             column.grow(catalog.slots.len());
             if let Some(value) = view.source.get(at) {
                 column.set(new as usize, value);
@@ -231,6 +232,14 @@ impl Translator {
         let Folded { folded, shared, .. } = fold::fold(&catalog, &column);
         let view = View { catalog, source: column, folded, shared, in_doubt, ledger: view.ledger.clone() };
         (view, Moved { to, slots: self.catalog.slots.len() })
+    }
+}
+
+/// An output slot that several sources have fed stays one of those: its total is more than the last of them.
+fn share_again(old: &Catalog, old_slot: usize, new: &mut Catalog, new_slot: usize) {
+    let (was, is) = (old.slots[old_slot].out, new.slots[new_slot].out);
+    if was != NONE && is != NONE && old.shared.get(was as usize) {
+        new.share(is);
     }
 }
 

@@ -74,6 +74,18 @@ impl Merged {
         }
     }
 
+    /// The same totals after a compaction of the catalogue `old` to `new`.
+    pub(super) fn moved(&self, old: &Catalog, new: &Catalog) -> Self {
+        let mut moved = Self::restored(self.by_identity(old));
+        moved.totals.grow(new.out_slots.len());
+        for out in new.shared.iter() {
+            if let Some(total) = identity(new, out).and_then(|id| moved.kept.remove(&id)) {
+                moved.totals.set(out, total);
+            }
+        }
+        moved
+    }
+
     /// The totals by what tells an output slot from others in any catalogue.
     pub(super) fn by_identity(&self, catalog: &Catalog) -> BTreeMap<u128, f64> {
         let mut totals = self.kept.clone();

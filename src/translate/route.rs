@@ -156,9 +156,7 @@ impl Outputs {
         let out = match find(catalog, out_row, part) {
             Some(out) => {
                 if catalog.out_slots[out as usize].source != slot {
-                    let shared = Arc::make_mut(&mut catalog.shared);
-                    shared.grow(catalog.out_slots.len());
-                    shared.set(out as usize);
+                    catalog.share(out);
                 }
                 out
             }

@@ -67,6 +67,14 @@ impl Target {
         view
     }
 
+    /// Forgets what the view does not hold; the view by its new slots.
+    pub fn compact(&mut self, view: &View) -> View {
+        let (mut compacted, moved) = self.translator.compact(view, |slot| self.cursor.owed(slot).is_some());
+        self.cursor.remap(&view.catalog, &compacted.catalog, &moved);
+        self.cursor.merge(&mut compacted);
+        compacted
+    }
+
     /// Takes what has grown, and stores where that leaves us.
     pub fn take(&mut self, view: &View) -> Increases {
         let increases = self.cursor.take(&view.catalog);
