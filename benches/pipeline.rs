@@ -2,7 +2,9 @@
 //!
 //!     cargo bench --bench pipeline [-- SERIES|SIZE ...]        100000, or 100MB of text
 //!     cargo bench --bench pipeline -- --growth FILE.svg        from a thousand series to a million
+//!     cargo bench --bench pipeline -- --day                    24 hours of pulls while series come and go
 
+mod day;
 mod floors;
 mod generate;
 mod growth;
@@ -181,6 +183,10 @@ fn main() -> ExitCode {
         [] => &["1000", "100000"],
         ["--growth", file] => {
             growth::draw(Path::new(file));
+            return ExitCode::SUCCESS;
+        }
+        ["--day"] => {
+            day::live();
             return ExitCode::SUCCESS;
         }
         sizes => sizes,

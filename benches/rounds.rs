@@ -115,7 +115,8 @@ pub fn memory<R>(work: impl FnOnce() -> R) -> (usize, usize) {
     })
 }
 
-fn live() -> usize {
+/// Bytes on the heap.
+pub fn live() -> usize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated - stats.bytes_deallocated
 }

@@ -50,6 +50,11 @@ impl Target {
     pub fn pull(&mut self, text: &[u8]) {
         let mut view = self.read(text);
         advance(&mut self.cursor, &view, &self.mapping, self.pulls);
+        if translate::is_wasteful(&view) {
+            let (compacted, moved) = self.translator.compact(&view, |slot| self.cursor.owed(slot).is_some());
+            self.cursor.remap(&view.catalog, &compacted.catalog, &moved);
+            view = compacted;
+        }
         self.cursor.merge(&mut view);
         self.pulls += 1;
         self.latest = Some(view);
@@ -70,6 +75,11 @@ impl Target {
 
     pub fn checkpoint(&self) -> Checkpoint {
         self.cursor.checkpoint(self.catalog())
+    }
+
+    /// Totals of series that have left.
+    pub fn kept(&self) -> usize {
+        self.cursor.retired()
     }
 
     pub fn latest(&self) -> &View {

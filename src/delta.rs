@@ -163,6 +163,12 @@ impl Cursor {
         self.merged.show(view);
     }
 
+    /// How many totals are kept of series that are not in the catalogue.
+    #[must_use]
+    pub fn retired(&self) -> usize {
+        self.processes.iter().map(|process| process.retired.len()).sum()
+    }
+
     /// How many processes have answered; more than one at a time means that the URL is load-balanced.
     #[must_use]
     pub fn processes(&self) -> usize {

@@ -22,8 +22,6 @@ use crate::time::UnixMillis;
 use crate::translate::{self, Reading, Translator, describe_refusals, looks_foreign};
 use crate::view::{Extra, Increases, View};
 
-/// Identities that have to be dead before the catalogue is built anew.
-const MIN_DEAD_SLOTS: usize = 4096;
 /// About what a series costs at the end of a pull, where it was known and where it was not.
 const NANOS_KNOWN: usize = 30;
 const NANOS_NEW: usize = 600;
@@ -259,7 +257,7 @@ impl Target {
         let advance = progress.cursor.advance(&view, &mapping, Moment { date, watching_since });
         let processes = progress.cursor.processes();
         progress.cursor.merge(&mut view);
-        let wasteful = is_wasteful(&view);
+        let wasteful = translate::is_wasteful(&view);
         let owed = if wasteful { progress.cursor.owes_of() } else { Bits::default() };
         let mut view = Arc::new(view);
         progress.view = Some(Arc::clone(&view));
@@ -338,14 +336,6 @@ impl Target {
         let checkpoint = keep.then(|| progress.cursor.checkpoint(&view.catalog));
         Some(Taken { view, increases, checkpoint })
     }
-}
-
-/// Whether the catalogue holds more that is gone than what is there.
-fn is_wasteful(view: &View) -> bool {
-    let (slots, rows) = (view.catalog.slots.len(), view.catalog.rows.len());
-    let alive = view.source.present().count();
-    // A family that goes on changing its type leaves rows behind.
-    slots - alive > alive.max(MIN_DEAD_SLOTS) || rows > 2 * slots + MIN_DEAD_SLOTS
 }
 
 fn aborted() -> Pulled {

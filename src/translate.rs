@@ -31,6 +31,9 @@ pub use crate::translate::reading::Reading;
 use crate::translate::reading::{Last, Unknown};
 use crate::view::View;
 
+/// Identities that have to be dead before the catalogue is built anew.
+const MIN_DEAD_SLOTS: usize = 4096;
+
 /// What a target adds to every series, and what it may cost.
 #[derive(Clone, Debug)]
 pub struct Params {
@@ -233,6 +236,15 @@ impl Translator {
         let view = View { catalog, source: column, folded, shared, in_doubt, ledger: view.ledger.clone() };
         (view, Moved { to, slots: self.catalog.slots.len() })
     }
+}
+
+/// Whether a view's catalogue holds more that is gone than what is there, so that a compaction pays.
+#[must_use]
+pub fn is_wasteful(view: &View) -> bool {
+    let (slots, rows) = (view.catalog.slots.len(), view.catalog.rows.len());
+    let alive = view.source.present().count();
+    // A family that goes on changing its type leaves rows behind.
+    slots - alive > alive.max(MIN_DEAD_SLOTS) || rows > 2 * slots + MIN_DEAD_SLOTS
 }
 
 /// An output slot that several sources have fed stays one of those: its total is more than the last of them.
