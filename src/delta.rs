@@ -6,8 +6,9 @@
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use self::lots::{Lot, Lots, Retired, Wanted};
 use self::merged::{Merged, Part};
 use crate::catalog::{self, Catalog, NONE, Route, Slot};
 use crate::column::{Bits, Column, Moved};
@@ -16,16 +17,15 @@ use crate::mapping::{Epoch, Mapping};
 use crate::time::UnixMillis;
 use crate::view::{Increases, View};
 
+pub mod lots;
 mod merged;
 pub mod saved;
 
 /// Starts closer than this are one process if nothing fell: Go derives the start from the boot time, so a step of the
 /// clock moves it.
-const SAME_START_SECONDS: f64 = 5.0;
+pub const SAME_START_SECONDS: f64 = 5.0;
 /// Processes remembered behind one URL.
 const MAX_PROCESSES: usize = 16;
-/// How long the total of a series that has left the catalogue is kept: as long as Datadog's Agent keeps it.
-const KEEP_RETIRED_MILLIS: i64 = 25 * 3600 * 1000;
 
 /// What the first value of a series is worth when nothing earlier is known of its process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,18 +78,8 @@ struct Process {
     /// The last finite value of each source slot.
     totals: Column,
     last: Last,
-    /// Totals of series that are not in the catalogue, by identity.
-    retired: BTreeMap<u128, Retired>,
-}
-
-/// The total of a series that is not in the catalogue.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Retired {
-    pub total: f64,
-    /// When it left.
-    pub left: UnixMillis,
-    /// Start of the process that counted it, which may have been replaced since; seconds, absent if that was not known.
-    pub start: Option<f64>,
+    /// Totals of series that have left the catalogue.
+    retired: Lots,
 }
 
 /// The series of a process' last pull, if that was complete: what is missing there did not exist then.
@@ -98,8 +88,8 @@ pub enum Last {
     #[default]
     Unknown,
     Slots(Bits),
-    /// Of a pull that an earlier promdog made.
-    Identities(BTreeSet<u128>),
+    /// Of a pull that an earlier promdog made; sorted.
+    Identities(Arc<Vec<u128>>),
 }
 
 impl Last {
@@ -108,35 +98,42 @@ impl Last {
         match self {
             Self::Unknown => false,
             Self::Slots(slots) => !slots.get(slot),
-            Self::Identities(identities) => !identities.contains(&catalog.identities[slot]),
+            Self::Identities(identities) => identities.binary_search(&catalog.identities[slot]).is_err(),
         }
     }
 }
 
 impl Process {
     fn new(start: Option<f64>) -> Self {
-        Self { start, totals: Column::default(), last: Last::Unknown, retired: BTreeMap::new() }
+        Self { start, totals: Column::default(), last: Last::Unknown, retired: Lots::default() }
+    }
+
+    /// Whether what this process has counted is needed to tell if it is the one that started then.
+    fn resembles(&self, start: Option<f64>) -> bool {
+        match (self.start, start) {
+            (Some(known), Some(start)) => known != start && (known - start).abs() < SAME_START_SECONDS,
+            (None, _) | (_, None) => true,
+        }
     }
 
     /// Makes room for the view's slots, and finds the totals of series that have come back. What a predecessor counted says
     /// nothing about them where totals start again with the process.
     fn meet(&mut self, view: &View, mapping: &Mapping) {
-        self.totals.grow(view.catalog.slots.len());
-        if self.retired.is_empty() {
+        let Self { totals, retired, .. } = self;
+        let catalog = &view.catalog;
+        totals.grow(catalog.slots.len());
+        if retired.is_empty() {
             return;
         }
-        let start = self.start;
-        let same = |other: Option<f64>| match (start, other) {
-            (Some(start), Some(other)) => (start - other).abs() < SAME_START_SECONDS,
-            (None, _) | (_, None) => true,
+        let back = |(id, value): &(usize, f64)| {
+            !totals.is_present(*id) && value.is_finite() && grows(catalog, catalog.slots[*id])
         };
-        for (id, _) in view.source.iter().filter(|(id, _)| !self.totals.is_present(*id)).collect::<Vec<_>>() {
-            if let Some(Retired { total, start, .. }) = self.retired.remove(&view.catalog.identities[id])
-                && (same(start) || epoch_of(view, mapping, id) != Epoch::Process)
-            {
-                self.totals.set(id, total);
+        let wanted = view.source.iter().filter(back).map(|(id, _)| Wanted::new(catalog.identities[id], id)).collect();
+        retired.find(wanted, |id, total, replaced| {
+            if !replaced || epoch_of(view, mapping, id) != Epoch::Process {
+                totals.set(id, total);
             }
-        }
+        });
     }
 }
 
@@ -180,11 +177,12 @@ impl Cursor {
         let slots = view.catalog.slots.len();
         self.owed.grow(slots);
         let start = start_time(view);
-        for process in &mut self.processes {
-            process.meet(view, mapping);
-        }
+        self.processes.iter_mut().filter(|known| known.resembles(start)).for_each(|known| known.meet(view, mapping));
         let (mut process, change, mut rule) = self.identify(view, start, moment);
-        process.totals.grow(slots);
+        if change == ProcessChange::Replaced {
+            process.retired.replace();
+        }
+        process.meet(view, mapping);
         let fallen = Fallen::find(view, &process.totals);
         let mut advance = Advance { process: change, ..Advance::default() };
         let mut parts = Vec::new();
@@ -232,6 +230,7 @@ impl Cursor {
             self.processes.remove(0);
         }
         self.last_good = Some(moment.date);
+        self.processes.iter_mut().for_each(|process| process.retired.expire(moment.date));
         advance
     }
 
@@ -305,11 +304,9 @@ impl Cursor {
     pub fn remap(&mut self, old: &Catalog, new: &Catalog, moved: &Moved) {
         let now = self.last_good.unwrap_or_default();
         for process in &mut self.processes {
-            process.retired.retain(|_, retired| now.0.saturating_sub(retired.left.0) < KEEP_RETIRED_MILLIS);
             let gone = process.totals.iter().filter(|(id, _)| moved.get(*id).is_none());
-            let start = process.start;
-            let retire = |(id, total)| (old.identities[id], Retired { total, left: now, start });
-            process.retired.extend(gone.map(retire));
+            let gone = gone.map(|(id, total)| Retired::new(old.identities[id], total)).collect();
+            process.retired.add(Lot::new(now, false, gone));
             process.totals = process.totals.moved(moved);
             if let Last::Slots(last) = &mut process.last {
                 *last = last.moved(moved);

@@ -1,11 +1,12 @@
 //! What of a cursor survives promdog: as slots on the way out, since they are there; as identities on the way in, since
 //! another promdog has another catalogue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::lots::{Lot, Lots, Retired};
 use super::merged::Merged;
-use super::{Cursor, FirstValue, Last, Process, Retired};
+use super::{Cursor, FirstValue, Last, Process};
 use crate::catalog::Catalog;
 use crate::column::Column;
 use crate::time::UnixMillis;
@@ -29,8 +30,8 @@ pub struct Kept {
     /// By slot, finite.
     pub totals: Column,
     pub last: Last,
-    /// Totals of series that are not in the catalogue.
-    pub retired: BTreeMap<u128, Retired>,
+    /// Totals of series that have left the catalogue; shared with the cursor.
+    pub retired: Lots,
 }
 
 /// The same, as it is read back.
@@ -45,10 +46,31 @@ pub struct Saved {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SavedProcess {
     pub start: f64,
-    /// By identity. Those that were in the catalogue have left it with the last good pull.
-    pub totals: BTreeMap<u128, Retired>,
-    /// Series of its last pull, if that was complete.
-    pub last: Option<BTreeSet<u128>>,
+    /// What was in the catalogue has left it with the last good pull, and is a lot of its own.
+    pub retired: Lots,
+    /// Series of its last pull, if that was complete; sorted.
+    pub last: Option<Arc<Vec<u128>>>,
+}
+
+impl SavedProcess {
+    /// Of what had left the catalogue, the totals of what was in it, and the series of the last pull, in any order.
+    #[must_use]
+    pub fn new(
+        start: f64,
+        retired: Lots,
+        totals: Vec<Retired>,
+        last: Option<Vec<u128>>,
+        last_good: UnixMillis,
+    ) -> Self {
+        let mut retired = retired;
+        retired.push(Lot::new(last_good, false, totals));
+        let last = last.map(|mut last| {
+            last.sort_unstable();
+            last.shrink_to_fit();
+            Arc::new(last)
+        });
+        Self { start, retired, last }
+    }
 }
 
 impl Checkpoint {
@@ -57,17 +79,14 @@ impl Checkpoint {
     pub fn saved(&self) -> Saved {
         let now = self.last_good.unwrap_or_default();
         let identity = |slot: usize| self.catalog.identities[slot];
-        let process = |kept: &Kept| {
-            let mut totals = kept.retired.clone();
-            let start = Some(kept.start);
-            let retire = |(slot, total)| (identity(slot), Retired { total, left: now, start });
-            totals.extend(kept.totals.iter().map(retire));
-            let last = match &kept.last {
+        let process = |Kept { start, totals, last, retired }: &Kept| {
+            let totals = totals.iter().map(|(slot, total)| Retired::new(identity(slot), total)).collect();
+            let last = match last {
                 Last::Unknown => None,
                 Last::Slots(slots) => Some(slots.iter().map(identity).collect()),
-                Last::Identities(identities) => Some(identities.clone()),
+                Last::Identities(identities) => Some(identities.to_vec()),
             };
-            SavedProcess { start: kept.start, totals, last }
+            SavedProcess::new(*start, retired.clone(), totals, last, now)
         };
         Saved {
             last_good: self.last_good,
@@ -82,9 +101,9 @@ impl Cursor {
     #[must_use]
     pub fn restored(first_value: FirstValue, saved: Saved) -> Self {
         let Saved { last_good, processes, merged } = saved;
-        let process = |SavedProcess { start, totals, last }: SavedProcess| Process {
+        let process = |SavedProcess { start, retired, last }: SavedProcess| Process {
             last: last.map_or(Last::Unknown, Last::Identities),
-            retired: totals,
+            retired,
             ..Process::new(Some(start))
         };
         Self {

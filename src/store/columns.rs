@@ -8,8 +8,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::KEEP;
 use super::record::{ChunkKey, Kind, seal, target_key};
+use crate::delta::Last;
+use crate::delta::lots::Lot;
 use crate::delta::saved::{Checkpoint, Kept};
-use crate::delta::{Last, Retired};
 use crate::time::UnixMillis;
 
 /// Of a chunk, without its checksum.
@@ -31,11 +32,23 @@ pub(super) struct ProcessHead {
     pub(super) start: u64,
     /// Whether its last pull was complete.
     pub(super) last: bool,
+    /// The oldest first.
+    #[serde(default)]
+    pub(super) lots: Vec<LotHead>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LotHead {
+    pub(super) hash: u64,
+    pub(super) entries: usize,
+    /// Milliseconds.
+    pub(super) left: i64,
+    pub(super) replaced: bool,
 }
 
 type Rows<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
-/// Hashes of the chunks that are on disk, and when each target was seen.
+/// Hashes of the chunks that are on disk, which lots are, and when each target was seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Written {
     targets: HashMap<String, Target>,
@@ -45,12 +58,23 @@ pub(super) struct Written {
 struct Target {
     seen: UnixMillis,
     chunks: BTreeMap<ChunkKey, u64>,
+    /// Lots by hash, and how many chunks each has. They never change.
+    lots: BTreeMap<u64, u32>,
 }
 
 impl Written {
     /// Takes note of a chunk that is on disk.
     pub(super) fn note(&mut self, name: &str, key: ChunkKey, value: &[u8]) {
-        self.targets.entry(name.to_owned()).or_default().chunks.insert(key, xxh3_64(value));
+        if !self.targets.contains_key(name) {
+            self.targets.insert(name.to_owned(), Target::default());
+        }
+        let Some(target) = self.targets.get_mut(name) else { return };
+        if key.kind == Kind::Lot {
+            let chunks = target.lots.entry(key.of).or_default();
+            *chunks = key.chunk.saturating_add(1).max(*chunks);
+        } else {
+            target.chunks.insert(key, xxh3_64(value));
+        }
     }
 
     pub(super) fn note_seen(&mut self, name: &str, seen: UnixMillis) {
@@ -62,7 +86,10 @@ impl Written {
     pub(super) fn differing(&self, other: &Self) -> usize {
         let chunks = |written: &Self| -> BTreeSet<(String, ChunkKey, u64)> {
             let of = |(name, target): (&String, &Target)| {
-                target.chunks.iter().map(|(key, hash)| (name.clone(), *key, *hash)).collect::<Vec<_>>()
+                let lots =
+                    target.lots.iter().map(|(lot, chunks)| (ChunkKey { of: *lot, kind: Kind::Lot, chunk: *chunks }, 0));
+                let chunks = target.chunks.iter().map(|(key, hash)| (*key, *hash));
+                chunks.chain(lots).map(|(key, hash)| (name.clone(), key, hash)).collect::<Vec<_>>()
             };
             written.targets.iter().flat_map(of).collect()
         };
@@ -81,17 +108,12 @@ impl Written {
         let Checkpoint { catalog, last_good, processes, merged } = checkpoint;
         let target = self.targets.entry(name.to_owned()).or_default();
         target.seen = now;
-        let mut writer =
-            Writer { name, columns, chunks: &mut target.chunks, there: BTreeSet::new(), buffer: Vec::new() };
+        let Target { chunks, lots, .. } = target;
+        let mut writer = Writer { name, columns, chunks, there: BTreeSet::new(), buffer: Vec::new() };
         writer.column(0, Kind::Identities, catalog.identities.iter().map(|identity| identity.to_le_bytes()))?;
-        let of_output = |(identity, total): (&u128, &f64)| {
-            let mut row = [0; 24];
-            row[..16].copy_from_slice(&identity.to_le_bytes());
-            row[16..].copy_from_slice(&total.to_le_bytes());
-            row
-        };
-        writer.column(0, Kind::Merged, merged.iter().map(of_output))?;
-        for Kept { start, totals, last, retired } in processes {
+        writer.column(0, Kind::Merged, merged.iter().map(|(identity, total)| numbered(*identity, *total)))?;
+        writer.lots(lots, processes.iter().flat_map(|kept| kept.retired.iter()))?;
+        for Kept { start, totals, last, retired: _ } in processes {
             let start = start.to_bits();
             let total = |slot: usize| totals.get(slot).unwrap_or(f64::NAN).to_le_bytes();
             writer.column(start, Kind::Totals, (0..totals.len()).map(total))?;
@@ -108,27 +130,23 @@ impl Written {
                     )?;
                 }
             }
-            writer.column(
-                start,
-                Kind::Retired,
-                retired.iter().map(|(identity, Retired { total, left, start })| {
-                    let mut row = [0; 40];
-                    row[..16].copy_from_slice(&identity.to_le_bytes());
-                    row[16..24].copy_from_slice(&total.to_le_bytes());
-                    row[24..32].copy_from_slice(&left.0.to_le_bytes());
-                    row[32..].copy_from_slice(&start.unwrap_or(f64::NAN).to_le_bytes());
-                    row
-                }),
-            )?;
         }
         writer.remove_others()?;
+        let lot = |lot: &Lot| LotHead {
+            hash: lot.hash(),
+            entries: lot.retired().len(),
+            left: lot.left.0,
+            replaced: lot.replaced,
+        };
+        let process = |Kept { start, totals: _, last, retired }: &Kept| ProcessHead {
+            start: start.to_bits(),
+            last: *last != Last::Unknown,
+            lots: retired.iter().map(lot).collect(),
+        };
         let head = Head {
             seen: now.0,
             last_good: last_good.map(|time| time.0),
-            processes: processes
-                .iter()
-                .map(|kept| ProcessHead { start: kept.start.to_bits(), last: kept.last != Last::Unknown })
-                .collect(),
+            processes: processes.iter().map(process).collect(),
         };
         let key = target_key(b"target", name);
         // A struct of numbers has a JSON text.
@@ -149,13 +167,27 @@ impl Written {
         let gone: Vec<String> =
             self.targets.iter().filter(|(_, target)| old(target)).map(|(name, _)| name.clone()).collect();
         for name in gone {
-            for key in self.targets.remove(&name).unwrap_or_default().chunks.into_keys() {
+            let Target { seen: _, chunks, lots } = self.targets.remove(&name).unwrap_or_default();
+            for key in chunks.into_keys().chain(lots.into_iter().flat_map(chunks_of)) {
                 columns.remove(key.bytes(&name).as_slice())?;
             }
             heads.remove(target_key(b"target", &name).as_slice())?;
         }
         Ok(())
     }
+}
+
+/// An identity and its total.
+fn numbered(identity: u128, total: f64) -> [u8; 24] {
+    let mut row = [0; 24];
+    row[..16].copy_from_slice(&identity.to_le_bytes());
+    row[16..].copy_from_slice(&total.to_le_bytes());
+    row
+}
+
+/// The chunks of a lot.
+fn chunks_of((lot, chunks): (u64, u32)) -> impl Iterator<Item = ChunkKey> {
+    (0..chunks).map(move |chunk| ChunkKey { of: lot, kind: Kind::Lot, chunk })
 }
 
 /// The columns of one target.
@@ -171,32 +203,78 @@ struct Writer<'w, 't> {
 impl Writer<'_, '_> {
     fn column<const N: usize>(
         &mut self,
-        start: u64,
+        of: u64,
         kind: Kind,
         rows: impl Iterator<Item = [u8; N]>,
     ) -> Result<(), StorageError> {
+        let each = |writer: &mut Self, key| writer.chunk(key);
+        self.chunks(of, kind, rows, each).map(|_| ())
+    }
+
+    /// Cuts rows into chunks, and says how many those are.
+    fn chunks<const N: usize>(
+        &mut self,
+        of: u64,
+        kind: Kind,
+        rows: impl Iterator<Item = [u8; N]>,
+        mut each: impl FnMut(&mut Self, ChunkKey) -> Result<(), StorageError>,
+    ) -> Result<u32, StorageError> {
         let mut chunk = 0;
         for row in rows {
             self.buffer.extend_from_slice(&row);
             if self.buffer.len() + N > CHUNK_BYTES {
-                self.chunk(ChunkKey { start, kind, chunk })?;
+                each(self, ChunkKey { of, kind, chunk })?;
+                self.buffer.clear();
                 chunk += 1;
             }
         }
         if !self.buffer.is_empty() {
-            self.chunk(ChunkKey { start, kind, chunk })?;
+            each(self, ChunkKey { of, kind, chunk })?;
+            self.buffer.clear();
+            chunk += 1;
         }
-        Ok(())
+        Ok(chunk)
     }
 
     fn chunk(&mut self, key: ChunkKey) -> Result<(), StorageError> {
         let hash = xxh3_64(&self.buffer);
         if self.chunks.insert(key, hash) != Some(hash) {
-            let bytes = key.bytes(self.name);
-            self.columns.insert(bytes.as_slice(), seal(&bytes, &self.buffer).as_slice())?;
+            self.put(key)?;
         }
         self.there.insert(key);
-        self.buffer.clear();
+        Ok(())
+    }
+
+    fn put(&mut self, key: ChunkKey) -> Result<(), StorageError> {
+        let bytes = key.bytes(self.name);
+        self.columns.insert(bytes.as_slice(), seal(&bytes, &self.buffer).as_slice())?;
+        Ok(())
+    }
+
+    /// Writes the lots that are not on disk, and removes those that are there no longer. One that is there is not looked at.
+    fn lots<'l>(
+        &mut self,
+        written: &mut BTreeMap<u64, u32>,
+        lots: impl Iterator<Item = &'l Lot>,
+    ) -> Result<(), StorageError> {
+        let mut gone = std::mem::take(written);
+        for lot in lots {
+            let hash = lot.hash();
+            if written.contains_key(&hash) {
+                continue;
+            }
+            let chunks = match gone.remove(&hash) {
+                Some(chunks) => chunks,
+                None => {
+                    let rows = lot.retired().iter().map(|retired| numbered(retired.identity(), retired.total));
+                    self.chunks(hash, Kind::Lot, rows, Self::put)?
+                }
+            };
+            written.insert(hash, chunks);
+        }
+        for key in gone.into_iter().flat_map(chunks_of) {
+            self.columns.remove(key.bytes(self.name).as_slice())?;
+        }
         Ok(())
     }
 

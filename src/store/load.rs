@@ -1,13 +1,15 @@
 //! The database read back: all of it, or a reason why not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
-use super::columns::{Head, ProcessHead, Written};
+use super::columns::{Head, LotHead, ProcessHead, Written};
 use super::record::{Broken, ChunkKey, Kind, queue_entry, target_name, unseal};
 use super::{COLUMNS, FORMAT, KEEP, META, QUEUE, State, TARGETS};
-use crate::delta::Retired;
+use crate::delta::SAME_START_SECONDS;
+use crate::delta::lots::{Lot, Lots, Retired};
 use crate::delta::saved::{Saved, SavedProcess};
 use crate::time::UnixMillis;
 
@@ -90,23 +92,26 @@ pub(super) fn load(database: &Database, written: &mut Written, now: UnixMillis) 
         heads.insert(name.to_owned(), head);
         Ok(())
     })?;
-    let mut columns: BTreeMap<String, BTreeMap<ChunkKey, Vec<u8>>> = BTreeMap::new();
+    let keep = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
+    let old = |time: i64| now.0.saturating_sub(time) > keep;
+    heads.retain(|_, head| !old(head.seen));
+    let mut stored: BTreeMap<&str, Stored> =
+        heads.iter().map(|(name, head)| (name.as_str(), Stored::new(head))).collect();
     each(database, COLUMNS, |key, value| {
         let (name, key) = ChunkKey::read(key)?;
         written.note(name, key, value);
-        columns.entry(name.to_owned()).or_default().insert(key, value.to_vec());
+        if let Some(stored) = stored.get_mut(name) {
+            stored.take(key, value)?;
+        }
         Ok(())
     })?;
     each(database, QUEUE, |key, value| {
         state.queue.push(queue_entry(key, value)?);
         Ok(())
     })?;
-    let keep = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
-    let old = |time: i64| now.0.saturating_sub(time) > keep;
-    for (name, head) in heads {
-        let chunks = columns.remove(&name).unwrap_or_default();
-        if !old(head.seen) {
-            state.targets.insert(name, saved(&head, &chunks)?);
+    for (name, head) in &heads {
+        if let Some(stored) = stored.remove(name.as_str()) {
+            state.targets.insert(name.clone(), saved(head, stored)?);
         }
     }
     if last_commit.is_none_or(|time| old(time.0)) {
@@ -119,15 +124,45 @@ pub(super) fn load(database: &Database, written: &mut Written, now: UnixMillis) 
 /// Takes note of what is on disk, and of nothing else.
 pub(super) fn written(database: &Database) -> Result<Written, Error> {
     let mut written = Written::default();
-    load(database, &mut written, UnixMillis::default())?;
+    load(database, &mut written, UnixMillis(i64::MAX))?;
     Ok(written)
 }
 
-/// A column put together.
-fn column(chunks: &BTreeMap<ChunkKey, Vec<u8>>, start: u64, kind: Kind) -> Vec<u8> {
-    let first = ChunkKey { start, kind, chunk: 0 };
-    let last = ChunkKey { start, kind, chunk: u32::MAX };
-    chunks.range(first..=last).flat_map(|(_, bytes)| bytes).copied().collect()
+/// The columns of a target. No row is cut in two by the end of a chunk.
+struct Stored {
+    chunks: BTreeMap<ChunkKey, Vec<u8>>,
+    /// By hash.
+    lots: BTreeMap<u64, Vec<Retired>>,
+}
+
+impl Stored {
+    fn new(head: &Head) -> Self {
+        let lots = head.processes.iter().flat_map(|process| &process.lots);
+        let room = |lot: &LotHead| (lot.hash, Vec::with_capacity(lot.entries));
+        Self { chunks: BTreeMap::new(), lots: lots.map(room).collect() }
+    }
+
+    /// A chunk, after those that come before it.
+    fn take(&mut self, key: ChunkKey, value: &[u8]) -> Result<(), Broken> {
+        if key.kind == Kind::Lot {
+            let lot = self.lots.get_mut(&key.of).ok_or(Broken::Shape)?;
+            for row in rows::<24>(value)? {
+                let (identity, total) = numbered(row);
+                lot.push(Retired::new(identity, total));
+            }
+        } else {
+            self.chunks.insert(key, value.to_vec());
+        }
+        Ok(())
+    }
+
+    fn rows<const N: usize>(&self, of: u64, kind: Kind) -> Result<impl Iterator<Item = &[u8; N]> + Clone, Broken> {
+        let first = ChunkKey { of, kind, chunk: 0 };
+        let last = ChunkKey { of, kind, chunk: u32::MAX };
+        let chunks = self.chunks.range(first..=last).map(|(_, bytes)| rows::<N>(bytes));
+        let chunks = chunks.collect::<Result<Vec<_>, Broken>>()?;
+        Ok(chunks.into_iter().flatten())
+    }
 }
 
 fn rows<const N: usize>(bytes: &[u8]) -> Result<&[[u8; N]], Broken> {
@@ -137,50 +172,59 @@ fn rows<const N: usize>(bytes: &[u8]) -> Result<&[[u8; N]], Broken> {
     }
 }
 
-fn identities(bytes: &[u8]) -> Result<impl Iterator<Item = u128> + '_, Broken> {
-    Ok(rows::<16>(bytes)?.iter().map(|row| u128::from_le_bytes(*row)))
+/// An identity and its total.
+fn numbered(row: &[u8; 24]) -> (u128, f64) {
+    let (mut identity, mut total) = ([0; 16], [0; 8]);
+    identity.copy_from_slice(&row[..16]);
+    total.copy_from_slice(&row[16..]);
+    (u128::from_le_bytes(identity), f64::from_le_bytes(total))
 }
 
-fn saved(head: &Head, chunks: &BTreeMap<ChunkKey, Vec<u8>>) -> Result<Saved, Broken> {
+/// What had left the catalogue, as it was written before there were lots.
+fn retired_by_itself(stored: &Stored, of: u64) -> Result<Lots, Broken> {
+    let by_itself = |row: &[u8; 40]| {
+        let (entry, rest) = row.split_first_chunk::<24>().ok_or(Broken::Shape)?;
+        let [left, start] = rows::<8>(rest)? else { return Err(Broken::Shape) };
+        let (identity, total) = numbered(entry);
+        // NaN where it was not known who had counted it.
+        let replaced = (f64::from_le_bytes(*start) - f64::from_bits(of)).abs() >= SAME_START_SECONDS;
+        Ok((UnixMillis(i64::from_le_bytes(*left)), replaced, Retired::new(identity, total)))
+    };
+    stored.rows::<40>(of, Kind::Retired)?.map(by_itself).collect()
+}
+
+fn saved(head: &Head, mut stored: Stored) -> Result<Saved, Broken> {
     let last_good = head.last_good.map(UnixMillis);
-    let known: Vec<u128> = identities(&column(chunks, 0, Kind::Identities))?.collect();
-    let process = |ProcessHead { start, last }: &ProcessHead| {
-        let mut totals: BTreeMap<u128, Retired> = BTreeMap::new();
-        for row in rows::<40>(&column(chunks, *start, Kind::Retired))? {
-            let (identity, rest) = row.split_first_chunk::<16>().ok_or(Broken::Shape)?;
-            let [total, left, start] = rows::<8>(rest)? else { return Err(Broken::Shape) };
-            let start = Some(f64::from_le_bytes(*start)).filter(|start| !start.is_nan());
-            let left = UnixMillis(i64::from_le_bytes(*left));
-            totals.insert(u128::from_le_bytes(*identity), Retired { total: f64::from_le_bytes(*total), left, start });
+    let lots: BTreeMap<u64, Arc<Vec<Retired>>> =
+        std::mem::take(&mut stored.lots).into_iter().map(|(hash, entries)| (hash, Arc::new(entries))).collect();
+    let identity = |row: &[u8; 16]| u128::from_le_bytes(*row);
+    let known = stored.rows::<16>(0, Kind::Identities)?.map(identity);
+    let process = |ProcessHead { start, last, lots: heads }: &ProcessHead| {
+        let mut retired = retired_by_itself(&stored, *start)?;
+        for LotHead { hash, entries, left, replaced } in heads {
+            let there = lots.get(hash).filter(|there| there.len() == *entries).ok_or(Broken::Shape)?;
+            let lot = Lot::read(UnixMillis(*left), *replaced, *hash, Arc::clone(there));
+            retired.push(lot.ok_or(Broken::Shape)?);
         }
-        let bytes = column(chunks, *start, Kind::Totals);
-        let by_slot = rows::<8>(&bytes)?;
-        if by_slot.len() > known.len() {
+        let by_slot = stored.rows::<8>(*start, Kind::Totals)?.map(|row| f64::from_le_bytes(*row));
+        let slots = by_slot.clone().count();
+        if slots > known.clone().count() {
             return Err(Broken::Shape);
         }
-        let present =
-            known.iter().zip(by_slot.iter().map(|row| f64::from_le_bytes(*row))).filter(|(_, total)| !total.is_nan());
-        let left = last_good.unwrap_or_default();
-        let counted_by = Some(f64::from_bits(*start));
-        totals.extend(present.map(|(identity, total)| (*identity, Retired { total, left, start: counted_by })));
+        let mut totals = Vec::with_capacity(slots);
+        let present = known.clone().zip(by_slot).filter(|(_, total)| !total.is_nan());
+        totals.extend(present.map(|(identity, total)| Retired::new(identity, total)));
         let last = if *last {
-            let bits = column(chunks, *start, Kind::Last);
-            let bits = rows::<8>(&bits)?;
-            let set =
-                |slot: usize| bits.get(slot / 64).is_some_and(|word| u64::from_le_bytes(*word) >> (slot % 64) & 1 == 1);
-            let by_slot = known.iter().enumerate().filter(|(slot, _)| set(*slot)).map(|(_, identity)| *identity);
-            let bytes = column(chunks, *start, Kind::LastIdentities);
-            Some(by_slot.chain(identities(&bytes)?).collect::<BTreeSet<u128>>())
+            let words = stored.rows::<8>(*start, Kind::Last)?.map(|row| u64::from_le_bytes(*row));
+            let marks = words.flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1));
+            let by_slot = known.clone().zip(marks).filter(|(_, there)| *there).map(|(identity, _)| identity);
+            Some(by_slot.chain(stored.rows::<16>(*start, Kind::LastIdentities)?.map(identity)).collect())
         } else {
             None
         };
-        Ok(SavedProcess { start: f64::from_bits(*start), totals, last })
+        Ok(SavedProcess::new(f64::from_bits(*start), retired, totals, last, last_good.unwrap_or_default()))
     };
-    let mut merged = BTreeMap::new();
-    for row in rows::<24>(&column(chunks, 0, Kind::Merged))? {
-        let (identity, total) = row.split_first_chunk::<16>().ok_or(Broken::Shape)?;
-        let total = <[u8; 8]>::try_from(total).map_err(|_| Broken::Shape)?;
-        merged.insert(u128::from_le_bytes(*identity), f64::from_le_bytes(total));
-    }
-    Ok(Saved { last_good, processes: head.processes.iter().map(process).collect::<Result<_, Broken>>()?, merged })
+    let processes = head.processes.iter().map(process).collect::<Result<_, Broken>>()?;
+    let merged = stored.rows::<24>(0, Kind::Merged)?.map(numbered).collect();
+    Ok(Saved { last_good, processes, merged })
 }

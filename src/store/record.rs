@@ -49,8 +49,8 @@ pub(super) fn target_name<'k>(prefix: &[u8], key: &'k [u8]) -> Option<&'k str> {
 /// A chunk of a target's column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ChunkKey {
-    /// Of the process' start time; 0 for what belongs to none.
-    pub(super) start: u64,
+    /// What it belongs to: the bits of a process' start time, a lot's hash, or 0 for the target as a whole.
+    pub(super) of: u64,
     pub(super) kind: Kind,
     pub(super) chunk: u32,
 }
@@ -66,32 +66,35 @@ pub(super) enum Kind {
     Last = 2,
     /// The same as identities: `u128`.
     LastIdentities = 3,
-    /// Identity, total, milliseconds when it left, and start of who counted it: `u128`, `f64`, `i64`, `f64` or NaN.
+    /// What had left the catalogue, as it was written before there were lots: identity, total, milliseconds when it left,
+    /// and start of who counted it: `u128`, `f64`, `i64`, `f64` or NaN.
     Retired = 4,
     /// Identity of an output, and its total: `u128`, `f64`.
     Merged = 5,
+    /// Identity and total of what has left the catalogue: `u128`, `f64`.
+    Lot = 6,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Identities, Self::Totals, Self::Last, Self::LastIdentities, Self::Retired, Self::Merged];
+    const ALL: [Self; 7] =
+        [Self::Identities, Self::Totals, Self::Last, Self::LastIdentities, Self::Retired, Self::Merged, Self::Lot];
 }
 
 impl ChunkKey {
     /// With the target's name, so that a target's chunks stand together and in order.
     pub(super) fn bytes(self, name: &str) -> Vec<u8> {
-        let Self { start, kind, chunk } = self;
-        let tail = [&start.to_be_bytes()[..], &[kind as u8], &chunk.to_be_bytes()].concat();
+        let Self { of, kind, chunk } = self;
+        let tail = [&of.to_be_bytes()[..], &[kind as u8], &chunk.to_be_bytes()].concat();
         [name.as_bytes(), b"\0", &tail].concat()
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<(&str, Self), Broken> {
         let (head, chunk) = bytes.split_last_chunk::<4>().ok_or(Broken::Shape)?;
         let (kind, head) = head.split_last().ok_or(Broken::Shape)?;
-        let (head, start) = head.split_last_chunk::<8>().ok_or(Broken::Shape)?;
+        let (head, of) = head.split_last_chunk::<8>().ok_or(Broken::Shape)?;
         let name = head.strip_suffix(b"\0").and_then(|name| std::str::from_utf8(name).ok()).ok_or(Broken::Shape)?;
         let kind = *Kind::ALL.get(usize::from(*kind)).ok_or(Broken::Shape)?;
-        Ok((name, Self { start: u64::from_be_bytes(*start), kind, chunk: u32::from_be_bytes(*chunk) }))
+        Ok((name, Self { of: u64::from_be_bytes(*of), kind, chunk: u32::from_be_bytes(*chunk) }))
     }
 }
 
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn keys_come_back() {
-        let key = ChunkKey { start: 1.5_f64.to_bits(), kind: Kind::Retired, chunk: 7 };
+        let key = ChunkKey { of: 1.5_f64.to_bits(), kind: Kind::Lot, chunk: 7 };
         assert_eq!(ChunkKey::read(&key.bytes("a/b\u{0}c")), Ok(("a/b\u{0}c", key)));
         assert_eq!(target_name(b"since", &target_key(b"since", "x")), Some("x"));
         let id = Id { endpoint: "e".to_owned(), second: 1_700_000_000, number: 3 };

@@ -1,16 +1,17 @@
 use super::*;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::column::{Bits, Column};
-use crate::delta::saved::Kept;
-use crate::delta::{Last, Retired};
+use crate::delta::Last;
+use crate::delta::lots::{Lot, Lots, Retired};
+use crate::delta::saved::{Kept, SavedProcess};
 use crate::payload::{Body, Encoding};
 use crate::store::outbox::Id;
+use crate::store::record::{ChunkKey, Kind};
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -22,6 +23,11 @@ async fn open(dir: &Path) -> (Store, State) {
     Store::open(params(dir), NOW).await.unwrap()
 }
 
+fn lot(left: i64, replaced: bool, identities: std::ops::Range<u128>) -> Lot {
+    let entries = identities.map(|identity| Retired::new(identity << 100, 5.0)).collect();
+    Lot::new(UnixMillis(left), replaced, entries)
+}
+
 /// A target of so many series, of which each has `base` and its own number as total.
 fn checkpoint(series: usize, base: f64) -> Checkpoint {
     let identities = (0..series).map(|at| at as u128 * 7 + 1).collect();
@@ -30,13 +36,15 @@ fn checkpoint(series: usize, base: f64) -> Checkpoint {
     (0..series).filter(|at| at % 3 != 0).for_each(|at| totals.set(at, base + at as f64));
     let mut last = Bits::new(series);
     (0..series).filter(|at| at % 2 == 0).for_each(|at| last.set(at));
-    let retired = [(3_u128, Retired { total: 5.0, left: UnixMillis(4), start: Some(1.4e9) })].into();
+    // The first one takes more than one chunk.
+    let retired = [lot(4, true, 0..3000), lot(5, false, 7..8)].into_iter().collect();
     let kept = Kept { start: 1.5e9, totals, last: Last::Slots(last), retired };
     let silent = Kept {
         start: 1.6e9,
         totals: Column::default(),
-        last: Last::Identities(BTreeSet::from([9, 8])),
-        retired: [(8_u128, Retired { total: 1.0, left: UnixMillis(2), start: None })].into(),
+        last: Last::Identities(Arc::new(vec![8, 9])),
+        // It is stored once.
+        retired: [lot(2, false, 7..8)].into_iter().collect(),
     };
     Checkpoint { catalog, last_good: Some(UnixMillis(77)), processes: vec![silent, kept], merged: [(5, 1.5)].into() }
 }
@@ -97,6 +105,106 @@ async fn only_what_has_changed_is_written() {
     checkpoint.processes[1].totals.set(1, 5.0);
     store.commit(commit(&[("t", checkpoint)], Vec::new())).unwrap();
     assert_eq!(before.differing(&hashes(&store)), 1, "one chunk of totals, and no identity");
+}
+
+/// Sealed values of a table, changed behind the store's back.
+fn put(database: &Database, table: TableDefinition<'static, &[u8], &[u8]>, rows: &[(Vec<u8>, Option<Vec<u8>>)]) {
+    let transaction = database.begin_write().unwrap();
+    let mut table = transaction.open_table(table).unwrap();
+    for (key, value) in rows {
+        match value {
+            Some(value) => drop(table.insert(key.as_slice(), seal(key, value).as_slice()).unwrap()),
+            None => assert!(table.remove(key.as_slice()).unwrap().is_some()),
+        }
+    }
+    drop(table);
+    transaction.commit().unwrap();
+}
+
+fn chunk(of: u64, kind: Kind, chunk: u32) -> Vec<u8> {
+    ChunkKey { of, kind, chunk }.bytes("t")
+}
+
+#[tokio::test]
+async fn a_lot_is_written_once_and_removed_when_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path()).await;
+    let mut checkpoint = checkpoint(10, 1.0);
+    store.commit(commit(&[("t", checkpoint.clone())], Vec::new())).unwrap();
+    let before = store.written.clone();
+    // The next pull: totals grow, and nothing leaves.
+    checkpoint.processes[1].totals.set(1, 9.0);
+    // A lot that was written again would be whole again.
+    let first = lot(4, true, 0..3000).hash();
+    put(store.database.as_ref().unwrap(), COLUMNS, &[(chunk(first, Kind::Lot, 1), None)]);
+    store.commit(commit(&[("t", checkpoint.clone())], Vec::new())).unwrap();
+    assert_eq!(store.written.differing(&before), 1, "a chunk of totals");
+    drop(store);
+    let (mut store, state) = open(dir.path()).await;
+    assert!(state.targets.is_empty(), "a lot that is not whole is a state that is not whole");
+    assert_eq!(set_aside(dir.path()), 1);
+
+    store.commit(commit(&[("t", checkpoint.clone())], Vec::new())).unwrap();
+    drop(store);
+    // Another promdog writes none of them either, but what has left since.
+    let (mut store, state) = open(dir.path()).await;
+    assert_eq!(state.targets["t"], checkpoint.saved());
+    let before = store.written.clone();
+    let lots: Lots = [lot(5, true, 7..8), lot(6, false, 20..30)].into_iter().collect();
+    checkpoint.processes[1].retired = lots;
+    store.commit(commit(&[("t", checkpoint.clone())], Vec::new())).unwrap();
+    assert_eq!(store.written.differing(&before), 1, "the new lot");
+    assert_eq!(before.differing(&store.written), 1, "the old one is gone, and the other one stays");
+    drop(store);
+    let (_store, state) = open(dir.path()).await;
+    assert_eq!(state.targets["t"], checkpoint.saved(), "that its process was replaced is not in the lot");
+}
+
+#[tokio::test]
+async fn a_state_from_before_there_were_lots_is_read_and_goes_on_as_lots() {
+    let start = 1.5e9_f64;
+    let row = |identity: u128, total: f64, left: i64, start: f64| {
+        [&identity.to_le_bytes()[..], &total.to_le_bytes(), &left.to_le_bytes(), &start.to_le_bytes()].concat()
+    };
+    let hour = 3_600_000;
+    let retired =
+        [row(3, 3.0, hour, start), row(4, 4.0, 5, 1.4e9), row(5, 5.0, hour + 7, start + 2.0), row(6, 6.0, 1, f64::NAN)];
+    let identities: Vec<u8> = [70_u128, 60, 50].iter().flat_map(|identity| identity.to_le_bytes()).collect();
+    let totals: Vec<u8> = [7.0, f64::NAN, 5.5].iter().flat_map(|total| total.to_le_bytes()).collect();
+    let bits = start.to_bits();
+    let head = format!(r#"{{"seen":{},"last_good":{},"processes":[{{"start":{bits},"last":true}}]}}"#, NOW.0, 2 * hour);
+    for format in [1_u32, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::create(dir.path().join("state.redb")).unwrap();
+        put(&database, META, &[(b"format".to_vec(), Some(format.to_le_bytes().to_vec()))]);
+        put(&database, TARGETS, &[(target_key(b"target", "t"), Some(head.clone().into_bytes()))]);
+        let columns = [
+            (chunk(0, Kind::Identities, 0), Some(identities.clone())),
+            (chunk(bits, Kind::Totals, 0), Some(totals.clone())),
+            (chunk(bits, Kind::Last, 0), Some(0b11_u64.to_le_bytes().to_vec())),
+            (chunk(bits, Kind::Retired, 0), Some(retired[..2].concat())),
+            (chunk(bits, Kind::Retired, 1), Some(retired[2..].concat())),
+        ];
+        put(&database, COLUMNS, &columns);
+        drop(database);
+        let (mut store, state) = open(dir.path()).await;
+        let entries =
+            |all: &[(u128, f64)]| all.iter().map(|(identity, total)| Retired::new(*identity, *total)).collect();
+        let of_predecessor = Lot::new(UnixMillis(5), true, entries(&[(4, 4.0)]));
+        let unknown = Lot::new(UnixMillis(1), false, entries(&[(6, 6.0)]));
+        let one_hour = Lot::new(UnixMillis(hour + 7), false, entries(&[(3, 3.0), (5, 5.0)]));
+        let retired: Lots = [of_predecessor, unknown, one_hour].into_iter().collect();
+        let live = entries(&[(70, 7.0), (50, 5.5)]);
+        let process = SavedProcess::new(start, retired.clone(), live, Some(vec![60, 70]), UnixMillis(2 * hour));
+        assert_eq!(state.targets["t"].processes, [process], "format {format}");
+
+        let mut checkpoint = checkpoint(3, 1.0);
+        checkpoint.processes[1].retired = retired;
+        store.commit(commit(&[("t", checkpoint.clone())], Vec::new())).unwrap();
+        drop(store);
+        let (_store, state) = open(dir.path()).await;
+        assert_eq!(state.targets["t"], checkpoint.saved(), "format {format}: nothing is left of the old layout");
+    }
 }
 
 #[tokio::test]
