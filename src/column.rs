@@ -60,14 +60,13 @@ impl Bits {
 
     /// The slots that are marked, in order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().flat_map(|(at, word)| {
-            let mut left = *word;
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
-                left &= left - 1;
-                Some(at * 64 + bit)
-            })
-        })
+        self.0.iter().enumerate().flat_map(|(at, word)| slots(at, *word))
+    }
+
+    /// The slots that are marked here and not there, in order.
+    pub fn without<'b>(&'b self, other: &'b Self) -> impl Iterator<Item = usize> + 'b {
+        let there = other.0.iter().copied().chain(std::iter::repeat(0));
+        self.0.iter().zip(there).enumerate().flat_map(|(at, (word, there))| slots(at, word & !there))
     }
 
     /// The same marks after a compaction.
@@ -83,6 +82,15 @@ impl Bits {
     pub fn words(&self) -> &[u64] {
         &self.0
     }
+}
+
+/// The slots of a word.
+fn slots(at: usize, mut left: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+        left &= left - 1;
+        Some(at * 64 + bit)
+    })
 }
 
 /// A number for each slot, present or not. NaN is a present number.
@@ -186,6 +194,9 @@ mod tests {
         assert_eq!(bits.iter().collect::<Vec<_>>(), marked);
         bits.clear(64);
         assert_eq!((bits.count(), bits.get(64), bits.get(63), bits.get(5000)), (5, false, true, false));
+        let mut others = Bits::new(130);
+        [1, 63, 127].iter().for_each(|slot| others.set(*slot));
+        assert_eq!(bits.without(&others).collect::<Vec<_>>(), [0, 130, 199], "also where the others have no room");
     }
 
     #[test]

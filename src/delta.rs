@@ -125,10 +125,11 @@ impl Process {
         if retired.is_empty() {
             return;
         }
-        let back = |(id, value): &(usize, f64)| {
-            !totals.is_present(*id) && value.is_finite() && grows(catalog, catalog.slots[*id])
-        };
-        let wanted = view.source.iter().filter(back).map(|(id, _)| Wanted::new(catalog.identities[id], id)).collect();
+        let counts =
+            |id: &usize| view.source.get(*id).is_some_and(f64::is_finite) && grows(catalog, catalog.slots[*id]);
+        let new = || view.source.present().without(totals.present()).filter(counts);
+        let mut wanted = Vec::with_capacity(new().count());
+        wanted.extend(new().map(|id| Wanted::new(catalog.identities[id], id)));
         retired.find(wanted, |id, total, replaced| {
             if !replaced || epoch_of(view, mapping, id) != Epoch::Process {
                 totals.set(id, total);

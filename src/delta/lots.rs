@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::column::Bits;
 use crate::time::UnixMillis;
 
 const HOUR_MILLIS: i64 = 3600 * 1000;
 /// How long a lot is kept after the last of it has left: as long as Datadog's Agent keeps a total.
 const KEEP_MILLIS: i64 = 25 * HOUR_MILLIS;
+/// Room for marks, for each entry of a lot. So one search in eight is for nothing, of a series that is not there.
+const MARKS: usize = 8;
 
 fn hour(time: UnixMillis) -> i64 {
     time.0.div_euclid(HOUR_MILLIS)
@@ -52,44 +55,68 @@ pub struct Lot {
     pub left: UnixMillis,
     /// The process that counted it has been replaced since: where totals start again with the process, it says nothing.
     pub replaced: bool,
+    held: Arc<Held>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Held {
     hash: u64,
     /// By identity.
-    entries: Arc<Vec<Retired>>,
+    retired: Vec<Retired>,
+    /// Where identities are, since most series that are asked for are in no lot.
+    marks: Bits,
+}
+
+impl Held {
+    fn new(hash: u64, retired: Vec<Retired>) -> Self {
+        let mut marks = Bits::new(retired.len() * MARKS);
+        retired.iter().for_each(|entry| marks.set(mark(entry.identity, retired.len())));
+        Self { hash, retired, marks }
+    }
+}
+
+/// The mark of an identity, one of a lot of so many. Identities are hashes, and so spread evenly.
+fn mark([high, _]: Halves, length: usize) -> usize {
+    ((u128::from(high) * (length * MARKS) as u128) >> 64) as usize
 }
 
 impl Lot {
     /// Of entries in any order, each identity once.
     #[must_use]
-    pub fn new(left: UnixMillis, replaced: bool, mut entries: Vec<Retired>) -> Self {
-        entries.sort_unstable_by_key(|entry| entry.identity);
-        entries.shrink_to_fit();
-        Self::sorted(left, replaced, entries)
+    pub fn new(left: UnixMillis, replaced: bool, mut retired: Vec<Retired>) -> Self {
+        retired.sort_unstable_by_key(|entry| entry.identity);
+        retired.shrink_to_fit();
+        Self::sorted(left, replaced, retired)
     }
 
-    fn sorted(left: UnixMillis, replaced: bool, entries: Vec<Retired>) -> Self {
+    fn sorted(left: UnixMillis, replaced: bool, retired: Vec<Retired>) -> Self {
         let mut hasher = Xxh3::new();
-        for Retired { identity: [high, low], total } in &entries {
+        for Retired { identity: [high, low], total } in &retired {
             [*high, *low, total.to_bits()].iter().for_each(|word| hasher.update(&word.to_le_bytes()));
         }
-        Self { left, replaced, hash: hasher.digest(), entries: Arc::new(entries) }
+        Self { left, replaced, held: Arc::new(Held::new(hasher.digest(), retired)) }
     }
 
-    /// One that is read back under its hash; `None` if the entries are not those of a lot.
+    /// One that is read back under its hash, and nothing said of it; `None` if these are not the entries of a lot.
     #[must_use]
-    pub fn read(left: UnixMillis, replaced: bool, hash: u64, entries: Arc<Vec<Retired>>) -> Option<Self> {
-        let sorted = entries.windows(2).all(|pair| pair[0].identity < pair[1].identity);
-        (sorted && !entries.is_empty()).then_some(Self { left, replaced, hash, entries })
+    pub fn read(hash: u64, retired: Vec<Retired>) -> Option<Self> {
+        let sorted = retired.windows(2).all(|pair| pair[0].identity < pair[1].identity);
+        (sorted && !retired.is_empty()).then(|| Self {
+            left: UnixMillis::default(),
+            replaced: false,
+            held: Arc::new(Held::new(hash, retired)),
+        })
     }
 
     /// Of its entries: what tells it from any other lot.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        self.hash
+        self.held.hash
     }
 
     #[must_use]
     pub fn retired(&self) -> &[Retired] {
-        &self.entries
+        &self.held.retired
     }
 
     /// Whether the two may be one.
@@ -99,27 +126,31 @@ impl Lot {
 
     /// Both in one. What is in both has left again with the newer one.
     fn and(&self, newer: &Self) -> Self {
-        let mut entries = Vec::with_capacity(self.entries.len() + newer.entries.len());
-        let mut left = self.entries.iter().peekable();
-        for entry in newer.entries.iter() {
+        let mut both = Vec::with_capacity(self.retired().len() + newer.retired().len());
+        let mut left = self.retired().iter().peekable();
+        for entry in newer.retired() {
             while let Some(older) = left.next_if(|older| older.identity < entry.identity) {
-                entries.push(*older);
+                both.push(*older);
             }
             left.next_if(|older| older.identity == entry.identity);
-            entries.push(*entry);
+            both.push(*entry);
         }
-        entries.extend(left);
-        entries.shrink_to_fit();
-        Self::sorted(newer.left.max(self.left), self.replaced, entries)
+        both.extend(left);
+        both.shrink_to_fit();
+        Self::sorted(newer.left.max(self.left), self.replaced, both)
     }
 
     /// Tells of what it holds, takes that off the list, and returns where it stands. The list is sorted.
     fn find(&self, wanted: &mut Vec<Wanted>, mut found: impl FnMut(usize, f64)) -> Vec<u32> {
+        let Held { retired, marks, .. } = &*self.held;
         let mut places = Vec::new();
         let mut at = 0;
         wanted.retain(|Wanted { identity, slot }| {
-            at += behind(&self.entries[at..], *identity);
-            match self.entries.get(at) {
+            if !marks.get(mark(*identity, retired.len())) {
+                return true;
+            }
+            at += behind(&retired[at..], *identity);
+            match retired.get(at) {
                 Some(entry) if entry.identity == *identity => {
                     found(*slot as usize, entry.total);
                     places.push(at as u32);
@@ -131,25 +162,25 @@ impl Lot {
         places
     }
 
-    /// Without the entries that stand there; `None` if those are all.
-    fn without(&self, places: &[u32]) -> Option<Self> {
+    /// Without the entries that stand there.
+    fn without(&self, places: &[u32]) -> Self {
         let mut places = places.iter().peekable();
         let stays = |(at, _): &(usize, &Retired)| places.next_if(|place| **place as usize == *at).is_none();
-        let entries: Vec<Retired> = self.entries.iter().enumerate().filter(stays).map(|(_, entry)| *entry).collect();
-        (!entries.is_empty()).then(|| Self::sorted(self.left, self.replaced, entries))
+        let rest = self.retired().iter().enumerate().filter(stays).map(|(_, entry)| *entry).collect();
+        Self::sorted(self.left, self.replaced, rest)
     }
 }
 
 /// How many entries come before an identity. Those that are asked for stand in order too, so the next one is near.
-fn behind(entries: &[Retired], identity: Halves) -> usize {
+fn behind(retired: &[Retired], identity: Halves) -> usize {
     let before = |entry: &Retired| entry.identity < identity;
     let mut reach = 1;
-    while entries.get(reach).is_some_and(before) {
+    while retired.get(reach).is_some_and(before) {
         reach *= 2;
     }
     let from = reach / 2;
-    let to = entries.len().min(reach + 1);
-    from.min(to) + entries[from.min(to)..to].partition_point(before)
+    let to = retired.len().min(reach + 1);
+    from.min(to) + retired[from.min(to)..to].partition_point(before)
 }
 
 /// A series that is looked for.
@@ -182,12 +213,12 @@ impl Lots {
     /// Entries in all.
     #[must_use]
     pub fn retired(&self) -> usize {
-        self.0.iter().map(|lot| lot.entries.len()).sum()
+        self.0.iter().map(|lot| lot.retired().len()).sum()
     }
 
     /// Adds a lot that is to stay as it is.
     pub fn push(&mut self, lot: Lot) {
-        if !lot.entries.is_empty() {
+        if !lot.retired().is_empty() {
             self.0.push(lot);
         }
     }
@@ -232,14 +263,13 @@ impl Lots {
                 break;
             }
             let places = lot.find(&mut wanted, |slot, total| found(slot, total, lot.replaced));
-            if places.len() > lot.entries.len() / 2 {
-                let rest = lot.without(&places);
-                *lot = rest.unwrap_or_else(|| Lot { entries: Arc::default(), ..lot.clone() });
+            if places.len() > lot.retired().len() / 2 {
+                *lot = lot.without(&places);
                 shrunk = true;
             }
         }
         if shrunk {
-            self.0.retain(|lot| !lot.entries.is_empty());
+            self.0.retain(|lot| !lot.retired().is_empty());
             self.settle();
         }
     }
@@ -291,6 +321,8 @@ mod tests {
         assert_eq!(size_of::<Retired>(), 24);
         let identity = u128::MAX - (1 << 64);
         assert_eq!(Retired::new(identity, 1.0).identity(), identity);
+        let Held { retired, marks, .. } = &*lot(1, &(0..1000).map(|n| (n << 100, 0.0)).collect::<Vec<_>>()).held;
+        assert_eq!((retired.capacity(), marks.words().len() * 8), (1000, 1000), "and a mark of one byte");
     }
 
     #[test]

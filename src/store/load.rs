@@ -1,7 +1,6 @@
 //! The database read back: all of it, or a reason why not.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
@@ -195,16 +194,18 @@ fn retired_by_itself(stored: &Stored, of: u64) -> Result<Lots, Broken> {
 
 fn saved(head: &Head, mut stored: Stored) -> Result<Saved, Broken> {
     let last_good = head.last_good.map(UnixMillis);
-    let lots: BTreeMap<u64, Arc<Vec<Retired>>> =
-        std::mem::take(&mut stored.lots).into_iter().map(|(hash, entries)| (hash, Arc::new(entries))).collect();
+    let read = |(hash, retired)| Some((hash, Lot::read(hash, retired)?));
+    let lots: Option<BTreeMap<u64, Lot>> = std::mem::take(&mut stored.lots).into_iter().map(read).collect();
+    let lots = lots.ok_or(Broken::Shape)?;
     let identity = |row: &[u8; 16]| u128::from_le_bytes(*row);
     let known = stored.rows::<16>(0, Kind::Identities)?.map(identity);
     let process = |ProcessHead { start, last, lots: heads }: &ProcessHead| {
         let mut retired = retired_by_itself(&stored, *start)?;
         for LotHead { hash, entries, left, replaced } in heads {
-            let there = lots.get(hash).filter(|there| there.len() == *entries).ok_or(Broken::Shape)?;
-            let lot = Lot::read(UnixMillis(*left), *replaced, *hash, Arc::clone(there));
-            retired.push(lot.ok_or(Broken::Shape)?);
+            let whole = |lot: &&Lot| lot.retired().len() == *entries;
+            let mut lot = lots.get(hash).filter(whole).ok_or(Broken::Shape)?.clone();
+            (lot.left, lot.replaced) = (UnixMillis(*left), *replaced);
+            retired.push(lot);
         }
         let by_slot = stored.rows::<8>(*start, Kind::Totals)?.map(|row| f64::from_le_bytes(*row));
         let slots = by_slot.clone().count();
@@ -216,9 +217,13 @@ fn saved(head: &Head, mut stored: Stored) -> Result<Saved, Broken> {
         totals.extend(present.map(|(identity, total)| Retired::new(identity, total)));
         let last = if *last {
             let words = stored.rows::<8>(*start, Kind::Last)?.map(|row| u64::from_le_bytes(*row));
+            let others = stored.rows::<16>(*start, Kind::LastIdentities)?.map(identity);
+            let there = words.clone().map(u64::count_ones).sum::<u32>() as usize;
             let marks = words.flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1));
             let by_slot = known.clone().zip(marks).filter(|(_, there)| *there).map(|(identity, _)| identity);
-            Some(by_slot.chain(stored.rows::<16>(*start, Kind::LastIdentities)?.map(identity)).collect())
+            let mut last = Vec::with_capacity(there + others.clone().count());
+            last.extend(by_slot.chain(others));
+            Some(last)
         } else {
             None
         };

@@ -111,13 +111,16 @@ fn what_was_counted_before_the_process_was_replaced_is_nothing_to_its_successor_
     let second_start = 50;
     for (start, restarts) in [(Some(-100), false), (Some(-100), true), (None, false)] {
         let mut target = target();
-        target.grown(1, &page(start, &[("a1", 1), ("a2", 10), ("o2", 10), ("p2", 10)]));
+        // Most of what leaves stays away, so that the lot stays as it is.
+        let gone = [("a3", 1), ("a4", 1), ("a5", 1), ("a6", 1)];
+        target.grown(1, &page(start, &[&[("a1", 1), ("a2", 10), ("o2", 10), ("p2", 10)], &gone[..]].concat()));
         pull_and_compact(&mut target, 16, &page(start, &[("a1", 1)]));
         // They come back, so what is kept of them is old; and they are absent when the process is replaced.
         let back = target.grown(31, &page(start, &[("a1", 1), ("a2", 12), ("o2", 13), ("p2", 14)]));
         assert_eq!(back, ["a.count{x:1} 0", "a.count{x:2} 2", "o.count{x:2} 3", "p.count{x:2} 4"]);
         pull_and_compact(&mut target, 60, &page(Some(second_start), &[("a1", 1)]));
         assert_eq!(target.advance.process, ProcessChange::Replaced);
+        assert_eq!(kept(&target).iter().map(|lot| lot.retired().len()).max(), Some(7), "also what has come back");
         if restarts {
             target.promdog_restarts();
         }
