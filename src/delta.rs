@@ -164,7 +164,7 @@ impl Cursor {
     /// How many totals are kept of series that are not in the catalogue.
     #[must_use]
     pub fn retired(&self) -> usize {
-        self.processes.iter().map(|process| process.retired.len()).sum()
+        self.processes.iter().map(|process| process.retired.retired()).sum()
     }
 
     /// How many processes have answered; more than one at a time means that the URL is load-balanced.

@@ -44,7 +44,7 @@ pub struct Params {
     pub limits: Limits,
 }
 
-/// What one exposition may hold; the rest is ledgered as [`Fate::OverLimit`].
+/// What one exposition may hold; the rest is ledgered as [`crate::ledger::Fate::OverLimit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub samples: usize,

@@ -27,10 +27,8 @@ fn page(start: Option<i64>, values: &[(&str, u32)]) -> String {
 
 /// What is not in the view leaves the catalogue.
 fn compact(target: &mut Target, view: &View) -> usize {
-    let cursor = &target.cursor;
-    let (_, moved) = target.translator.compact(view, |slot| cursor.owed(slot).is_some());
-    target.cursor.remap(&view.catalog, &moved);
-    view.catalog.slots.len() - moved.slots
+    let compacted = target.compact(view);
+    view.catalog.slots.len() - compacted.catalog.slots.len()
 }
 
 /// Pulls, hands over, and forgets what is not there.
