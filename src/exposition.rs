@@ -6,7 +6,9 @@
 #![warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod decimal;
 pub mod family;
 pub mod lex;
+mod plain;
 pub mod series;
 pub mod write;
