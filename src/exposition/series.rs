@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr2};
 
 use crate::exposition::lex::{LineError, Reason, string_end};
 
@@ -41,7 +41,7 @@ pub fn decode(key: &[u8]) -> Result<Series<'_>, LineError> {
         let (label, after) = if rest.starts_with('"') {
             string(rest).ok_or_else(open)?
         } else {
-            let end = memchr3(b'=', b' ', b'\t', rest.as_bytes()).unwrap_or(rest.len());
+            let end = rest.bytes().position(|byte| matches!(byte, b'=' | b' ' | b'\t')).unwrap_or(rest.len());
             (Cow::Borrowed(&rest[..end]), &rest[end..])
         };
         let after = after.trim_start_matches([' ', '\t']);
@@ -88,11 +88,13 @@ pub fn decode_help(text: &[u8]) -> Cow<'_, str> {
 
 /// Cuts a quoted string off: its text unescaped, and what follows.
 fn string(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let bytes = text.as_bytes();
-    if bytes.first() != Some(&b'"') {
-        return None;
+    let inside = text.strip_prefix('"')?;
+    let end = memchr2(b'"', b'\\', inside.as_bytes())?;
+    // Most have no escape.
+    if inside.as_bytes().get(end) == Some(&b'"') {
+        return Some((Cow::Borrowed(inside.get(..end)?), inside.get(end + 1..)?));
     }
-    let end = string_end(bytes)?;
+    let end = string_end(text.as_bytes())?;
     let (quoted, rest) = text.split_at_checked(end)?;
     Some((unescape(quoted.get(1..end - 1)?, true), rest))
 }
