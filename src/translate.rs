@@ -26,7 +26,7 @@ use crate::exposition::lex::Reason;
 use crate::ledger::{Ledger, Refusal};
 use crate::mapping::Mapping;
 use crate::translate::fold::Folded;
-use crate::translate::place::{Declared, Index};
+use crate::translate::place::{Declared, Ground, Index};
 pub use crate::translate::reading::Reading;
 use crate::translate::reading::{Last, Unknown};
 use crate::view::View;
@@ -149,11 +149,12 @@ impl Translator {
             return;
         }
         let catalog = Arc::make_mut(&mut self.catalog);
+        let ground = &mut Ground { catalog, mapping: &self.mapping, params: &self.params };
         for slot in affected {
             let key = self.index.keys.get(slot).unwrap_or_default().to_vec();
             // It was accepted before.
             if let Ok(decoded) = self.index.decode(&key, &self.params) {
-                self.index.place_again(slot, decoded, catalog, &self.mapping, &self.params);
+                self.index.place_again(slot, decoded, ground);
             }
         }
     }
@@ -166,6 +167,7 @@ impl Translator {
         }
         let catalog = Arc::make_mut(&mut self.catalog);
         reading.column.grow(catalog.slots.len() + unknown.len());
+        let ground = &mut Ground { catalog, mapping: &self.mapping, params: &self.params };
         let mut aside = self.index.keys.take_aside();
         // What the new ones come after, and what known one comes after them.
         let (mut before, mut behind, known) = ((NONE, NONE), NONE, self.index.keys.slots());
@@ -174,11 +176,11 @@ impl Translator {
             let length = key.len();
             // It was accepted a moment ago.
             let Ok(decoded) = self.index.decode(key, &self.params) else { continue };
-            let slot = match self.index.find(decoded.identity, catalog) {
+            let slot = match self.index.find(decoded.identity, ground.catalog) {
                 // It stands twice in this exposition.
                 Some(slot) => slot,
                 None => {
-                    let slot = self.index.add(decoded, catalog, &self.mapping, &self.params);
+                    let slot = self.index.add(decoded, ground);
                     aside.keep(length);
                     self.index.keys.push(&aside);
                     slot
@@ -216,7 +218,8 @@ impl Translator {
                 continue;
             }
             let Ok(decoded) = self.index.decode(key, &self.params) else { continue };
-            let new = self.index.add(decoded, &mut catalog, &self.mapping, &self.params);
+            let ground = &mut Ground { catalog: &mut catalog, mapping: &self.mapping, params: &self.params };
+            let new = self.index.add(decoded, ground);
             self.index.keys.append(key);
             self.index.keys.follow(before, new);
             before = new;

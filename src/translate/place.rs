@@ -45,6 +45,13 @@ pub(super) struct Index {
     scratch: Scratch,
 }
 
+/// What places are made in, and by which rules.
+pub(super) struct Ground<'g> {
+    pub(super) catalog: &'g mut Catalog,
+    pub(super) mapping: &'g Mapping,
+    pub(super) params: &'g Params,
+}
+
 /// A family's metadata.
 #[derive(Clone, Debug)]
 pub(super) struct Declared {
@@ -100,40 +107,29 @@ impl Index {
     }
 
     /// Makes the slot of an identity that is not known, whose key comes next in [`Index::keys`].
-    pub(super) fn add(
-        &mut self,
-        decoded: Decoded<'_>,
-        catalog: &mut Catalog,
-        mapping: &Mapping,
-        params: &Params,
-    ) -> u32 {
-        let slot = index(catalog.slots.len());
+    pub(super) fn add(&mut self, decoded: Decoded<'_>, ground: &mut Ground<'_>) -> u32 {
+        let slot = index(ground.catalog.slots.len());
         let identity = decoded.identity;
         if decoded.labels.is_empty() && decoded.name == "process_start_time_seconds" {
-            catalog.start = Some(slot);
+            ground.catalog.start = Some(slot);
         }
-        let (row, part) = self.place(decoded, None, catalog, mapping, params);
+        let (row, part) = self.place(decoded, None, ground);
+        let catalog = &mut *ground.catalog;
         catalog.slots.push(Slot { row, part, out: NONE });
         catalog.identities.push(identity);
         self.identities.insert(identity, slot, |slot| catalog.identities[slot as usize]);
-        self.feed(slot, catalog, mapping);
+        self.feed(slot, ground);
         slot
     }
 
     /// Puts a known slot into the row its family's type asks for now.
-    pub(super) fn place_again(
-        &mut self,
-        slot: u32,
-        decoded: Decoded<'_>,
-        catalog: &mut Catalog,
-        mapping: &Mapping,
-        params: &Params,
-    ) {
-        let old = catalog.slots[slot as usize];
-        let (row, part) = self.place(decoded, Some(old.row), catalog, mapping, params);
+    pub(super) fn place_again(&mut self, slot: u32, decoded: Decoded<'_>, ground: &mut Ground<'_>) {
+        let old = ground.catalog.slots[slot as usize];
+        let (row, part) = self.place(decoded, Some(old.row), ground);
         if (row, part) == (old.row, old.part) {
             return;
         }
+        let catalog = &mut *ground.catalog;
         *catalog.slots.get_mut(slot as usize) = Slot { row, part, out: NONE };
         if old.out != NONE && catalog.out_slots[old.out as usize].source == slot && catalog.shared.get(old.out as usize)
         {
@@ -142,10 +138,11 @@ impl Index {
                 catalog.out_slots.get_mut(old.out as usize).source = index(other);
             }
         }
-        self.feed(slot, catalog, mapping);
+        self.feed(slot, ground);
     }
 
-    fn feed(&mut self, slot: u32, catalog: &mut Catalog, mapping: &Mapping) {
+    fn feed(&mut self, slot: u32, ground: &mut Ground<'_>) {
+        let Ground { catalog, mapping, .. } = ground;
         let row = catalog.row(catalog.slots[slot as usize]);
         if let Route::Mapped { rule, .. } = catalog.family(row).route {
             self.outputs.feed(catalog, slot, row.out, mapping.rule(rule));
@@ -153,31 +150,22 @@ impl Index {
     }
 
     /// The row and part that a sample is, by the types declared. `row` is the one it had.
-    fn place(
-        &mut self,
-        decoded: Decoded<'_>,
-        row: Option<u32>,
-        catalog: &mut Catalog,
-        mapping: &Mapping,
-        params: &Params,
-    ) -> (u32, u32) {
+    fn place(&mut self, decoded: Decoded<'_>, row: Option<u32>, ground: &mut Ground<'_>) -> (u32, u32) {
         let Decoded { name, mut labels, .. } = decoded;
         let Place { family, kind, part } = self.classify(&name, &mut labels);
-        let family = self.family(family, kind, catalog, mapping, params);
+        let family = self.family(family, kind, ground);
         let row = match part {
             // A row of its own: nobody else will look for it.
-            Part::Value => match row.filter(|row| catalog.rows[*row as usize].family == family) {
+            Part::Value => match row.filter(|row| ground.catalog.rows[*row as usize].family == family) {
                 Some(row) => row,
-                None => self.add_row(family, &labels, catalog, mapping, params),
+                None => self.add_row(family, &labels, ground),
             },
-            Part::Bucket(_) | Part::Quantile(_) | Part::Sum | Part::Count => {
-                self.row(family, &labels, catalog, mapping, params)
-            }
+            Part::Bucket(_) | Part::Quantile(_) | Part::Sum | Part::Count => self.row(family, &labels, ground),
         };
         let (order, bound) = part.order();
         let part = *self.parts.entry((order, bound.to_bits())).or_insert_with(|| {
-            catalog.parts.push(part);
-            index(catalog.parts.len() - 1)
+            ground.catalog.parts.push(part);
+            index(ground.catalog.parts.len() - 1)
         });
         (row, part)
     }
@@ -229,34 +217,20 @@ impl Index {
         }
     }
 
-    fn family(
-        &mut self,
-        name: &str,
-        kind: FamilyType,
-        catalog: &mut Catalog,
-        mapping: &Mapping,
-        params: &Params,
-    ) -> u32 {
+    fn family(&mut self, name: &str, kind: FamilyType, ground: &mut Ground<'_>) -> u32 {
         let known = self.families.get(name).and_then(|known| known.iter().find(|(known, _)| *known == kind));
         if let Some((_, family)) = known {
             return *family;
         }
         let help = self.types.get(name).map(|declared| declared.help.clone()).unwrap_or_default();
-        let route = self.outputs.route(catalog, (name, kind, &help), mapping, params);
-        let family = index(catalog.families.len());
-        catalog.families.push(Arc::new(Family { name: name.to_owned(), kind, help, route }));
+        let route = self.outputs.route((name, kind, &help), ground);
+        let family = index(ground.catalog.families.len());
+        ground.catalog.families.push(Arc::new(Family { name: name.to_owned(), kind, help, route }));
         self.families.entry(name.to_owned()).or_default().push((kind, family));
         family
     }
 
-    fn row(
-        &mut self,
-        family: u32,
-        labels: &Labels<'_>,
-        catalog: &mut Catalog,
-        mapping: &Mapping,
-        params: &Params,
-    ) -> u32 {
+    fn row(&mut self, family: u32, labels: &Labels<'_>, ground: &mut Ground<'_>) -> u32 {
         let text = &mut self.scratch.bytes;
         text.clear();
         text.extend_from_slice(&family.to_le_bytes());
@@ -270,7 +244,7 @@ impl Index {
         let row = match self.rows.get(&key) {
             Some(row) => *row,
             None => {
-                let row = self.add_row(family, labels, catalog, mapping, params);
+                let row = self.add_row(family, labels, ground);
                 self.rows.insert(key, row);
                 row
             }
@@ -281,22 +255,13 @@ impl Index {
         row
     }
 
-    fn add_row(
-        &mut self,
-        family: u32,
-        labels: &Labels<'_>,
-        catalog: &mut Catalog,
-        mapping: &Mapping,
-        params: &Params,
-    ) -> u32 {
-        let out = match catalog.families[family as usize].route {
-            Route::Mapped { out_family, rule, .. } => {
-                self.outputs.row(catalog, out_family, rule, labels, mapping, params)
-            }
+    fn add_row(&mut self, family: u32, labels: &Labels<'_>, ground: &mut Ground<'_>) -> u32 {
+        let out = match ground.catalog.families[family as usize].route {
+            Route::Mapped { out_family, rule, .. } => self.outputs.row(out_family, rule, labels, ground),
             Route::Unmapped(_) | Route::Excluded | Route::Collided => NONE,
         };
-        catalog.rows.push(Row { family, out });
-        index(catalog.rows.len() - 1)
+        ground.catalog.rows.push(Row { family, out });
+        index(ground.catalog.rows.len() - 1)
     }
 
     /// Families that have samples in a pull, and a type that the page did not declare.

@@ -9,10 +9,11 @@ use crate::catalog::{Catalog, NONE, OutFamily, OutRow, OutSlot, OutputKind, Part
 use crate::exposition::family::FamilyType;
 use crate::exposition::series::Labels;
 use crate::exposition::write;
-use crate::mapping::{Find, HistogramMode, Hit, Mapping, Rule, RuleId};
+use crate::mapping::{Find, HistogramMode, Hit, Rule, RuleId};
 use crate::tags;
 use crate::translate::identity::{self, Hashes, index};
-use crate::translate::{Params, names};
+use crate::translate::names;
+use crate::translate::place::Ground;
 
 /// The look-ups of the output side.
 #[derive(Debug, Default)]
@@ -28,13 +29,9 @@ pub(super) struct Outputs {
 
 impl Outputs {
     /// Decides where a source family leads, making the output family where it is new.
-    pub(super) fn route(
-        &mut self,
-        catalog: &mut Catalog,
-        source: (&str, FamilyType, &str),
-        mapping: &Mapping,
-        params: &Params,
-    ) -> Route {
+    /// `source` is its name, type and help.
+    pub(super) fn route(&mut self, source: (&str, FamilyType, &str), ground: &mut Ground<'_>) -> Route {
+        let Ground { catalog, mapping, params } = ground;
         let (source_name, source_kind, source_help) = source;
         let Hit { rule, id, name, precedence } = match mapping.find(source_name, source_kind) {
             Find::Mapped(hit) => hit,
@@ -100,15 +97,8 @@ impl Outputs {
     }
 
     /// Finds or makes the output row that labels become.
-    pub(super) fn row(
-        &mut self,
-        catalog: &mut Catalog,
-        family: u32,
-        rule: RuleId,
-        labels: &Labels<'_>,
-        mapping: &Mapping,
-        params: &Params,
-    ) -> u32 {
+    pub(super) fn row(&mut self, family: u32, rule: RuleId, labels: &Labels<'_>, ground: &mut Ground<'_>) -> u32 {
+        let Ground { catalog, mapping, params } = ground;
         let borrowed: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
         let mut tags: Vec<String> =
             mapping.labels(rule, &borrowed).iter().map(|(key, value)| names::tag(key, value)).collect();
