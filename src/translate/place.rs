@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -40,7 +41,7 @@ pub(super) struct Index {
     rows: HashMap<u128, u32>,
     /// The row found last, and what it was found by: a page has the numbers of a row one after another.
     last_row: Option<(Vec<u8>, u32)>,
-    parts: HashMap<(u8, u64), u32>,
+    parts: HashMap<(Discriminant<Part>, u64), u32>,
     outputs: Outputs,
     scratch: Scratch,
 }
@@ -162,8 +163,9 @@ impl Index {
             },
             Part::Bucket(_) | Part::Quantile(_) | Part::Sum | Part::Count => self.row(family, &labels, ground),
         };
-        let (order, bound) = part.order();
-        let part = *self.parts.entry((order, bound.to_bits())).or_insert_with(|| {
+        // A bucket and a quantile may have the same number.
+        let number = (discriminant(&part), part.order().1.to_bits());
+        let part = *self.parts.entry(number).or_insert_with(|| {
             ground.catalog.parts.push(part);
             index(ground.catalog.parts.len() - 1)
         });

@@ -81,7 +81,7 @@ impl Source {
             write(format_args!("g{{a=\"{}\",gone=\"{row}\"}} {value}\n", row / 2));
             if row % 3 == 0 {
                 write(format_args!(
-                    "s{{{labels},quantile=\"0.5\"}} 0.25\ns_sum{{{labels}}} 7e-3\ns_count{{{labels}}} 3\n"
+                    "s{{{labels},quantile=\"0.1\"}} 0.25\ns_sum{{{labels}}} 7e-3\ns_count{{{labels}}} 3\n"
                 ));
                 continue;
             }
