@@ -58,15 +58,7 @@ pub fn legal(tag: &str) -> String {
     clip(&tag, MAX_BYTES)
 }
 
-/// What Datadog stores of a tag: equal results are one tag to it.
-#[must_use]
-pub fn stored_tag(tag: &str) -> String {
-    let mut out = String::new();
-    push_stored_tag(&mut out, tag);
-    out
-}
-
-/// Appends what [`stored_tag`] returns.
+/// Appends what Datadog stores of a tag: equal results are one tag to it.
 pub fn push_stored_tag(out: &mut String, tag: &str) {
     if tag.is_ascii() {
         let stored = |byte: u8| match byte {
@@ -97,7 +89,13 @@ fn clip(text: &str, max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{legal, metric, stored_tag, tag};
+    use super::{legal, metric, push_stored_tag, tag};
+
+    fn stored_tag(tag: &str) -> String {
+        let mut out = String::new();
+        push_stored_tag(&mut out, tag);
+        out
+    }
 
     #[test]
     fn names_come_out_as_the_agents() {
