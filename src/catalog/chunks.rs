@@ -10,6 +10,11 @@ const ITEMS: usize = 1 << BITS;
 /// Bytes of a chunk of text, unless one text alone is longer.
 const TEXT_BYTES: usize = 1 << 16;
 
+/// How much a chunk grows by: to twice what it has, not beyond what it may have, but by what it needs.
+fn room(has: usize, needs: usize, most: usize) -> usize {
+    has.min(most.saturating_sub(has)).max(needs)
+}
+
 /// A list of plain values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunks<T> {
@@ -42,7 +47,13 @@ impl<T> Chunks<T> {
 impl<T: Clone> Chunks<T> {
     pub fn push(&mut self, item: T) {
         match self.chunks.last_mut().filter(|last| last.len() < ITEMS) {
-            Some(last) => Arc::make_mut(last).push(item),
+            Some(last) => {
+                let last = Arc::make_mut(last);
+                if last.len() == last.capacity() {
+                    last.reserve_exact(room(last.len(), 1, ITEMS));
+                }
+                last.push(item);
+            }
             None => self.chunks.push(Arc::new(vec![item])),
         }
         self.length += 1;
@@ -95,6 +106,9 @@ impl Texts {
         let chunk = self.0.len() - 1;
         let last = Arc::make_mut(&mut self.0[chunk]);
         let start = last.len();
+        if last.capacity() - start < text.len() {
+            last.reserve_exact(room(start, text.len(), TEXT_BYTES));
+        }
         last.push_str(text);
         let short = |number: usize| u32::try_from(number).expect("tags of a row are short");
         Text { chunk: short(chunk), start: short(start), length: short(text.len()) }
@@ -120,6 +134,22 @@ mod tests {
         assert_eq!((older.len(), older[3], list.len(), list[3]), (ITEMS + 10, 3, ITEMS + 11, 1000));
         assert_eq!(older.iter().copied().collect::<Vec<_>>(), (0..ITEMS + 10).collect::<Vec<_>>());
         assert_eq!((list[ITEMS - 1], list[ITEMS], list[ITEMS + 10]), (ITEMS - 1, ITEMS, 7));
+    }
+
+    #[test]
+    fn chunks_have_no_room_that_is_never_used() {
+        let (mut list, mut texts) = (Chunks::default(), Texts::default());
+        let mut older = (list.clone(), texts.clone());
+        for at in 0..3 * ITEMS {
+            list.push(at);
+            texts.push("a tag of a row, of which many make a chunk");
+            // Whoever keeps an older list makes the newer one copy its last chunk.
+            older = (list.clone(), texts.clone());
+        }
+        assert_eq!((&list, &texts), (&older.0, &older.1));
+        assert!(list.chunks.iter().all(|chunk| chunk.capacity() == ITEMS), "of items");
+        let texts = &texts.0[..texts.0.len() - 1];
+        assert!(texts.len() > 2 && texts.iter().all(|chunk| chunk.capacity() <= TEXT_BYTES), "of text");
     }
 
     #[test]

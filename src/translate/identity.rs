@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::catalog::chunks::Chunks;
 use crate::exposition::lex;
 use crate::exposition::series::Labels;
 use crate::number;
@@ -41,7 +42,7 @@ impl Lookup {
 /// Consecutive indices by hash.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
-    keys: Vec<u128>,
+    keys: Chunks<u128>,
     lookup: Lookup,
 }
 

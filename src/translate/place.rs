@@ -37,8 +37,8 @@ pub(super) struct Index {
     identities: Lookup,
     /// By name: the types it had.
     families: HashMap<String, Vec<(FamilyType, u32)>>,
-    /// Those that have several numbers, by a hash of family and labels.
-    rows: HashMap<u128, u32>,
+    /// Those that have several numbers, by a hash of family and labels: its bytes, which lie without gaps.
+    rows: HashMap<[u8; 16], u32>,
     /// The row found last, and what it was found by: a page has the numbers of a row one after another.
     last_row: Option<(Vec<u8>, u32)>,
     parts: HashMap<(Discriminant<Part>, u64), u32>,
@@ -242,7 +242,7 @@ impl Index {
         {
             return *row;
         }
-        let key = xxh3_128(text);
+        let key = xxh3_128(text).to_ne_bytes();
         let row = match self.rows.get(&key) {
             Some(row) => *row,
             None => {
