@@ -3,6 +3,8 @@
 //! Requests for `/metrics` and pushes come at different times and may come together: a pull that is running is joined,
 //! never doubled, and every good pull passes through the cursor once.
 
+pub mod turns;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use crate::cpu;
 use crate::delta::saved::{Checkpoint, Saved};
 use crate::delta::{Cursor, FirstValue, Moment, ProcessChange};
 use crate::mapping::Mapping;
+use crate::pull::turns::Turns;
 use crate::scrape::{self, Scraper};
 use crate::telemetry::metrics::Metrics;
 use crate::time::UnixMillis;
@@ -39,6 +42,7 @@ pub struct Params {
     pub health: Option<Health>,
     pub host: Option<String>,
     pub timeout: Duration,
+    pub turns: Turns,
 }
 
 /// The gauge that says whether the health URL answers.
@@ -206,7 +210,10 @@ impl Target {
         let mut translator = Arc::clone(&self.translator).lock_owned().await;
         let mut reading = translator.begin();
         // Read while it comes. A health URL that hangs may not hold up the numbers.
-        let read = self.scraper.read(timeout, |text| translator.feed(&mut reading, text));
+        let read = async {
+            let _turn = self.params.turns.wait().await;
+            self.scraper.read(timeout, |text| translator.feed(&mut reading, text)).await
+        };
         let (read, health) = tokio::join!(read, self.health(timeout / 3));
         let view = match read {
             Ok(head) => {

@@ -15,6 +15,7 @@ use crate::config::discovery::{Discovery, Pods};
 use crate::config::target::Target as Configured;
 use crate::delta::saved::Saved;
 use crate::mapping::Mapping;
+use crate::pull::turns::Turns;
 use crate::pull::{self, Health, History, Target};
 use crate::scrape::Scraper;
 use crate::targets::{Entry, Found, Make, Targets, dns, files, pods};
@@ -31,7 +32,7 @@ pub(super) fn start(
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<Targets> {
     let mut bundles = Bundles { params: config.kubernetes.cluster_params(), known: Vec::new() };
-    let mut entries = Vec::new();
+    let (turns, mut entries) = (Turns::default(), Vec::new());
     for group in &config.targets {
         let mut target = group.target.clone();
         let mapping = Arc::new(mappings::load(&target.mappings)?);
@@ -42,15 +43,15 @@ pub(super) fn start(
             None => {
                 let key = format!("{}\n{}", target.name, target.url);
                 let history = past.of(&key, past.since(&target.name));
-                Entry::Fixed(build(&target, key, &mapping, metrics, history)?)
+                Entry::Fixed(build(&target, key, &mapping, metrics, &turns, history)?)
             }
             Some(_) => {
                 let name = target.name.clone();
                 let since = past.since(&name);
                 // What is wrong with it for every target shall be told now.
                 let history = History { watching_since: since, saved: None };
-                build(&target, String::new(), &mapping, metrics, history)?;
-                let make = make(target, mapping, metrics.clone(), past.clone());
+                build(&target, String::new(), &mapping, metrics, &turns, history)?;
+                let make = make(target, mapping, metrics.clone(), turns.clone(), past.clone());
                 Entry::Discovered { name, make, since }
             }
         });
@@ -93,12 +94,12 @@ impl Bundles {
     }
 }
 
-fn make(template: Configured, mapping: Arc<Mapping>, metrics: Metrics, past: Past) -> Make {
+fn make(template: Configured, mapping: Arc<Mapping>, metrics: Metrics, turns: Turns, past: Past) -> Make {
     Box::new(move |found: &Found, since| {
         let target = template.at_found(found);
         let key = format!("{}\n{}", target.name, found.id);
         let history = past.of(&key, since);
-        build(&target, key, &mapping, &metrics, history)
+        build(&target, key, &mapping, &metrics, &turns, history)
     })
 }
 
@@ -135,6 +136,7 @@ fn build(
     key: String,
     mapping: &Arc<Mapping>,
     metrics: &Metrics,
+    turns: &Turns,
     history: History,
 ) -> anyhow::Result<Arc<Target>> {
     let name = target.name.clone();
@@ -157,6 +159,7 @@ fn build(
         health,
         host: target.host.clone(),
         timeout: target.timeout,
+        turns: turns.clone(),
     };
     let scraper = Scraper::new(scrape).with_context(|| format!("target `{name}`"))?;
     Ok(Target::new(params, scraper, metrics.clone(), history))

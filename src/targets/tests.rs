@@ -33,6 +33,7 @@ fn make(found: &Found, since: UnixMillis) -> Arc<Target> {
         health: None,
         host: None,
         timeout: Duration::from_secs(1),
+        turns: pull::turns::Turns::default(),
     };
     let history = pull::History { watching_since: since, saved: None };
     Target::new(params, Scraper::new(scrape).unwrap(), Metrics::default(), history)
