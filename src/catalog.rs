@@ -16,6 +16,7 @@ use self::chunks::{Chunks, Text, Texts};
 use crate::column::Bits;
 use crate::exposition::family::FamilyType;
 use crate::mapping::RuleId;
+use crate::number;
 use crate::tags;
 
 pub mod chunks;
@@ -59,6 +60,31 @@ impl Part {
             Self::Sum => (2, 0.0),
             Self::Count => (3, 0.0),
         }
+    }
+}
+
+/// The bound of a part as each side spells it, rendered once; both empty where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// On a page: `le="0.5"` or `quantile="0.5"`.
+    pub label: String,
+    /// At Datadog: `upper_bound:0.5` or `quantile:0.5`. JSON has nothing to escape in it.
+    pub tag: String,
+}
+
+impl Bound {
+    #[must_use]
+    pub fn of(part: Part) -> Self {
+        let (label, tag, bound) = match part {
+            Part::Bucket(bound) => ("le", "upper_bound", bound),
+            Part::Quantile(quantile) => ("quantile", "quantile", quantile),
+            Part::Value | Part::Sum | Part::Count => return Self::default(),
+        };
+        let mut spelled = Self { label: format!("{label}=\""), tag: format!("{tag}:") };
+        number::go(&mut spelled.label, bound);
+        spelled.label.push('"');
+        number::bound(&mut spelled.tag, bound);
+        spelled
     }
 }
 
@@ -198,6 +224,7 @@ pub struct OutSlot {
 #[derive(Clone, Copy, Debug)]
 pub struct Output<'c> {
     pub part: Part,
+    pub bound: &'c Bound,
     /// Index into [`Catalog::out_rows`].
     pub row: u32,
     pub family: &'c OutFamily,
@@ -211,8 +238,9 @@ pub struct Catalog {
     pub slots: Chunks<Slot>,
     /// By slot: a hash of the sample's name and labels, whatever its spelling; survives a compaction.
     pub identities: Chunks<u128>,
-    /// Which numbers there are.
+    /// Which numbers there are, and their bounds.
     pub parts: Vec<Part>,
+    pub bounds: Vec<Arc<Bound>>,
     pub out_families: Vec<Arc<OutFamily>>,
     pub out_rows: Chunks<OutRow>,
     pub out_slots: Chunks<OutSlot>,
@@ -241,6 +269,11 @@ impl Catalog {
         self.parts[slot.part as usize]
     }
 
+    #[must_use]
+    pub fn bound(&self, slot: Slot) -> &Bound {
+        &self.bounds[slot.part as usize]
+    }
+
     /// Takes note that an output slot may be fed by several source slots.
     pub(crate) fn share(&mut self, out: u32) {
         let shared = Arc::make_mut(&mut self.shared);
@@ -255,7 +288,7 @@ impl Catalog {
         (source.out as usize == out).then(|| {
             let row = self.row(source).out;
             let family = &self.out_families[self.out_rows[row as usize].family as usize];
-            Output { part: self.part(source), row, family }
+            Output { part: self.part(source), bound: self.bound(source), row, family }
         })
     }
 

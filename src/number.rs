@@ -102,15 +102,7 @@ pub fn go(out: &mut String, value: f64) {
 
 /// As the Agent writes the bound of a bucket or a quantile, Python's float text with zero as `0`: `1.0`, `0.005`,
 /// `1e-05`, `1e+16`, `inf`, `nan`.
-#[must_use]
-pub fn bound(value: f64) -> String {
-    let mut out = String::new();
-    write_bound(&mut out, value);
-    out
-}
-
-/// Appends what [`bound`] returns.
-pub fn write_bound(out: &mut String, value: f64) {
+pub fn bound(out: &mut String, value: f64) {
     if value == 0.0 {
         return out.push('0');
     }
@@ -179,7 +171,7 @@ mod tests {
             (9.999_999_999_999_999e-5, "9.999999999999999e-05"),
         ];
         for (value, expected) in cases {
-            assert_eq!(bound(value), expected);
+            assert_eq!(text(bound, value), expected);
         }
     }
 

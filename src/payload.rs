@@ -181,8 +181,8 @@ pub struct Point<'a> {
     pub json_tags: &'a str,
     /// Members of a JSON array, without brackets, beside the host; may be empty.
     pub json_resources: &'a str,
-    /// `upper_bound` or `quantile`, and its number.
-    pub bound: Option<(&'static str, f64)>,
+    /// `upper_bound:0.5` or `quantile:0.5`: nothing that JSON escapes.
+    pub bound: Option<&'a str>,
     pub host: Option<&'a str>,
     pub unit: Option<&'a str>,
 }

@@ -16,7 +16,6 @@ use crate::clock;
 use crate::config::url::mask_url;
 use crate::delta::{Cursor, Moment, start_time};
 use crate::mapping::Mapping;
-use crate::number;
 use crate::payload::body::Encoder;
 use crate::payload::points::{Frame, Gauges, of_view};
 use crate::payload::{Encoding, Limits};
@@ -154,7 +153,7 @@ fn print_json(
     let mut lines = Vec::new();
     of_view(view, increases, Gauges::Send, Frame { host: None, interval }, |row, point| {
         let mut tags = view.catalog.tags(row);
-        tags.extend(point.bound.map(|(key, bound)| format!("{key}:{}", number::bound(bound))));
+        tags.extend(point.bound.map(str::to_owned));
         tags.sort_unstable();
         let name = format!("{}{}", point.name, point.suffix);
         let (kind, interval) = (point.kind.word(), point.interval);

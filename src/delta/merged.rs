@@ -96,7 +96,7 @@ impl Merged {
 
 /// Of the output series and the number.
 fn identity(catalog: &Catalog, out: usize) -> Option<u128> {
-    let Output { part, row, family } = catalog.output(out)?;
+    let Output { part, row, family, .. } = catalog.output(out)?;
     let (order, bound) = part.order();
     let mut hasher = Xxh3::new();
     for text in [&family.name, &tags::labels(&catalog.tags(row))] {

@@ -68,22 +68,17 @@ pub fn label(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
-/// Appends a sample line. `labels` is what [`label`] has put together; `extra` is `le` or `quantile`.
-pub fn sample(out: &mut String, name: &str, suffix: &str, labels: &str, extra: Option<(&str, f64)>, value: f64) {
+/// Appends a sample line. `labels` is what [`label`] has put together; `bound` is `le="0.5"`, a quantile, or nothing.
+pub fn sample(out: &mut String, name: &str, suffix: &str, labels: &str, bound: &str, value: f64) {
     out.push_str(name);
     out.push_str(suffix);
-    if !labels.is_empty() || extra.is_some() {
+    if !labels.is_empty() || !bound.is_empty() {
         out.push('{');
         out.push_str(labels);
-        if let Some((label, bound)) = extra {
-            if !labels.is_empty() {
-                out.push(',');
-            }
-            out.push_str(label);
-            out.push_str("=\"");
-            number::go(out, bound);
-            out.push('"');
+        if !labels.is_empty() && !bound.is_empty() {
+            out.push(',');
         }
+        out.push_str(bound);
         out.push('}');
     }
     out.push(' ');

@@ -59,11 +59,9 @@ fn write_series(out: &mut String, point: &Point<'_>, second: &str, common_tags: 
     out.push_str("\"tags\":[");
     let start = out.len();
     out.push_str(point.json_tags);
-    if let Some((key, bound)) = point.bound {
+    if let Some(bound) = point.bound {
         out.push_str(if out.len() > start { ",\"" } else { "\"" });
-        out.push_str(key);
-        out.push(':');
-        number::write_bound(out, bound);
+        out.push_str(bound);
         out.push('"');
     }
     // A series may have one of the common tags already.

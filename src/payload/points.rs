@@ -1,6 +1,6 @@
 //! A view and its increases as points: counters, histograms and a summary's sums as what they grew by, the rest as is.
 
-use crate::catalog::{Output, Part};
+use crate::catalog::Output;
 use crate::payload::{Point, PointKind};
 pub use crate::tags::{json as json_tags, json_resources};
 use crate::view::{Extra, Increases, View};
@@ -24,7 +24,8 @@ pub fn of_view<'v>(
 ) {
     let catalog = &view.catalog;
     for out in 0..catalog.out_slots.len() {
-        let Some(Output { part, row, family }) = catalog.output(out).filter(|output| output.part.is_pushed()) else {
+        let Some(Output { part, bound, row, family }) = catalog.output(out).filter(|output| output.part.is_pushed())
+        else {
             continue;
         };
         let cumulative = part.is_cumulative(family.kind);
@@ -35,11 +36,6 @@ pub fn of_view<'v>(
         };
         let Some(value) = value.filter(|value| value.is_finite()) else { continue };
         let (json_tags, json_resources) = catalog.json_tags(row);
-        let bound = match part {
-            Part::Bucket(bound) => Some(("upper_bound", bound)),
-            Part::Quantile(quantile) => Some(("quantile", quantile)),
-            Part::Value | Part::Sum | Part::Count => None,
-        };
         let point = Point {
             name: &family.name,
             suffix: family.kind.suffix(part),
@@ -48,7 +44,7 @@ pub fn of_view<'v>(
             interval: cumulative.then_some(frame.interval),
             json_tags,
             json_resources,
-            bound,
+            bound: Some(bound.tag.as_str()).filter(|tag| !tag.is_empty()),
             host: frame.host,
             unit: family.unit.as_deref(),
         };

@@ -2,7 +2,6 @@
 //! (`agent_payload.proto`). Fields are in the order of their numbers. A value of 0 is
 //! written, since series that differ in length would compress to nearly twice the size.
 
-use crate::number;
 use crate::payload::{Point, strings};
 use crate::tags::quoted;
 
@@ -98,10 +97,8 @@ impl Series {
             tags.cut(point.json_tags, common_tags, scratch);
         }
         out.extend_from_slice(&tags.own);
-        if let Some((key, bound)) = point.bound {
-            scratch.clear();
-            number::write_bound(scratch, bound);
-            put_string(out, tag::TAG, &[key, ":", scratch]);
+        if let Some(bound) = point.bound {
+            put_string(out, tag::TAG, &[bound]);
         }
         out.extend_from_slice(&tags.common);
         put_point(out, point.value, timestamp);

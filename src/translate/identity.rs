@@ -78,7 +78,7 @@ pub(super) fn identity(scratch: &mut Scratch, name: &str, labels: &Labels<'_>) -
         match number {
             Some(number) => {
                 bound.clear();
-                number::write_bound(bound, number);
+                number::bound(bound, number);
                 write(bytes, bound.as_bytes());
             }
             None => write(bytes, value.as_bytes()),

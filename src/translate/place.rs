@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::catalog::{Catalog, Family, NONE, Part, Route, Row, Slot};
+use crate::catalog::{Bound, Catalog, Family, NONE, Part, Route, Row, Slot};
 use crate::column::Column;
 use crate::exposition::family::FamilyType;
 use crate::exposition::lex::{self, LineError};
@@ -167,6 +167,7 @@ impl Index {
         let number = (discriminant(&part), part.order().1.to_bits());
         let part = *self.parts.entry(number).or_insert_with(|| {
             ground.catalog.parts.push(part);
+            ground.catalog.bounds.push(Arc::new(Bound::of(part)));
             index(ground.catalog.parts.len() - 1)
         });
         (row, part)

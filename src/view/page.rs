@@ -147,7 +147,7 @@ impl<V: Borrow<View>> Page<V> {
         for extra in writing.extras.drain(..).map(|at| &self.extras[at]) {
             let labels = tags::labels(&extra.tags);
             if writing.written.is_new(&labels) {
-                write::sample(out, &writing.name, "", &labels, None, extra.value);
+                write::sample(out, &writing.name, "", &labels, "", extra.value);
             }
         }
         false
@@ -183,13 +183,13 @@ fn write_row(out: &mut String, name: &str, kind: OutputKind, view: &View, row: u
     for slot in view.catalog.slots_of(row) {
         let Some(value) = view.output(slot) else { continue };
         let source = view.catalog.slots[view.catalog.out_slots[slot].source as usize];
-        let (suffix, extra) = match (kind, view.catalog.part(source)) {
-            (OutputKind::Counter | OutputKind::Gauge, _) | (_, Part::Value) => ("", None),
-            (_, Part::Bucket(bound)) => ("_bucket", Some(("le", bound))),
-            (_, Part::Quantile(quantile)) => ("", Some(("quantile", quantile))),
-            (_, Part::Sum) => ("_sum", None),
-            (_, Part::Count) => ("_count", None),
+        let (suffix, bound) = match (kind, view.catalog.part(source)) {
+            (OutputKind::Counter | OutputKind::Gauge, _) => ("", ""),
+            (_, Part::Value | Part::Quantile(_)) => ("", &*view.catalog.bound(source).label),
+            (_, Part::Bucket(_)) => ("_bucket", &*view.catalog.bound(source).label),
+            (_, Part::Sum) => ("_sum", ""),
+            (_, Part::Count) => ("_count", ""),
         };
-        write::sample(out, name, suffix, labels, extra, value);
+        write::sample(out, name, suffix, labels, bound, value);
     }
 }

@@ -42,8 +42,7 @@ fn points(out: &mut String, view: &View, increases: &Increases) {
     let mut lines = Vec::new();
     of_view(view, increases, Gauges::Send, Frame { host: None, interval: 15 }, |row, point| {
         let tags = view.catalog.tags(row);
-        let bound = point.bound.map(|(key, bound)| format!("{key}:{}", promdog::number::bound(bound)));
-        let tags: Vec<&str> = tags.iter().map(String::as_str).chain(bound.as_deref()).collect();
+        let tags: Vec<&str> = tags.iter().map(String::as_str).chain(point.bound).collect();
         let unit = point.unit.map(|unit| format!(" [{unit}]")).unwrap_or_default();
         let (name, suffix, kind) = (point.name, point.suffix, point.kind.word());
         lines.push(format!("  {kind:5} {name}{suffix}{{{}}} {}{unit}", tags.join(", "), point.value));

@@ -3,7 +3,7 @@
 use datadog_api_client::datadogV2::model::{
     MetricIntakeType, MetricPayload, MetricPoint, MetricResource, MetricSeries,
 };
-use promdog::number;
+use promdog::catalog::{Bound, Part};
 use promdog::payload::body::Encoder;
 use promdog::payload::points::{Frame, Gauges, json_tags, of_view};
 use promdog::payload::{Encoding, Limits, Point, PointKind};
@@ -49,7 +49,7 @@ fn compare(points: &[(Point<'_>, Vec<String>)], common: &[String], second: i64) 
     let mut theirs = Vec::new();
     for (point, tags) in points {
         encoder.push(point).expect("fits");
-        let bound = point.bound.map(|(key, bound)| format!("{key}:{}", number::bound(bound)));
+        let bound = point.bound.map(str::to_owned);
         theirs.push(model(point, second, tags.iter().cloned().chain(bound).chain(common.iter().cloned()).collect()));
     }
     let ours: Vec<String> =
@@ -100,6 +100,7 @@ proptest! {
         bound in prop::option::of(any::<f64>().prop_filter("finite", |bound| bound.is_finite())),
     ) {
         let json_tags = json_tags(&tags);
+        let bound = bound.map(|bound| Bound::of(Part::Bucket(bound)).tag);
         let point = Point {
             name: "a.b",
             suffix: ".count",
@@ -108,7 +109,7 @@ proptest! {
             interval,
             json_tags: &json_tags,
             json_resources: "",
-            bound: bound.map(|bound| ("upper_bound", bound)),
+            bound: bound.as_deref(),
             host: host.as_deref(),
             unit: unit.as_deref(),
         };

@@ -31,7 +31,7 @@ fn a_body_is_exactly_this() {
     let mut encoder = Encoder::new(Encoding::Json, 1_700_000_000, &["env:prod".to_owned()], Limits::default());
     let tags = json_tags(&["a:b".to_owned(), "q:\"x\"".to_owned()]);
     encoder
-        .push(&Point { unit: Some("second"), bound: Some(("upper_bound", 1e-5)), ..point("x.y", 2.5, &tags) })
+        .push(&Point { unit: Some("second"), bound: Some("upper_bound:1e-05"), ..point("x.y", 2.5, &tags) })
         .expect("fits");
     let gauge = Point { suffix: "", kind: PointKind::Gauge, interval: None, host: Some("h"), ..point("g", 3.0, "") };
     encoder.push(&gauge).expect("fits");

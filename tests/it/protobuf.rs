@@ -1,6 +1,7 @@
 //! Bodies of protobuf, held up to messages that were declared from the Agent's proto and are read by someone else's code,
 //! and to what JSON says of the same points.
 
+use promdog::catalog::{Bound, Part};
 use promdog::payload::body::Encoder;
 use promdog::payload::points::{json_resources, json_tags};
 use promdog::payload::{Body, Encoding, Limits, Point, PointKind, wire};
@@ -103,7 +104,7 @@ struct Parts {
     interval: Option<u32>,
     json_tags: String,
     json_resources: String,
-    bound: Option<(&'static str, f64)>,
+    bound: Option<String>,
     host: Option<String>,
     unit: Option<String>,
 }
@@ -121,7 +122,7 @@ impl Parts {
             interval: *interval,
             json_tags,
             json_resources,
-            bound: *bound,
+            bound: bound.as_deref(),
             host,
             unit,
         }
@@ -136,13 +137,12 @@ prop_compose! {
         interval in prop::option::of(1..=u32::MAX),
         // Enough of them for a series whose length takes one to three bytes.
         tags in prop_oneof![prop::collection::vec(tag(), 0..6), prop::collection::vec(tag(), 100..150)],
-        key in prop::sample::select(vec!["upper_bound", "quantile"]),
-        bound in prop::option::of(value()),
+        part in prop::option::of(prop_oneof![value().prop_map(Part::Bucket), value().prop_map(Part::Quantile)]),
         host in prop::option::of("\\PC{1,12}"),
         unit in prop::option::of("[a-z]{1,8}"),
     ) -> Parts {
         let (json_tags, json_resources) = (json_tags(&tags), json_resources(&tags));
-        let bound = bound.map(|bound| (key, bound));
+        let bound = part.map(|part| Bound::of(part).tag);
         Parts { name, suffix, value, interval, json_tags, json_resources, bound, host, unit }
     }
 }
@@ -159,7 +159,7 @@ fn a_body_is_exactly_this() {
         interval: Some(300),
         json_tags: &json_tags,
         json_resources: &json_resources,
-        bound: Some(("upper_bound", 1e-5)),
+        bound: Some("upper_bound:1e-05"),
         host: Some("h"),
         unit: Some("second"),
     };

@@ -95,7 +95,7 @@ impl Target {
 
 /// An output slot as `name{tags}`, with its bound.
 pub fn named(view: &View, slot: usize) -> String {
-    let Output { part, row, family } = view.catalog.output(slot).expect("a slot that is fed");
+    let Output { part, row, family, .. } = view.catalog.output(slot).expect("a slot that is fed");
     let bound = match part {
         Part::Bucket(bound) | Part::Quantile(bound) => format!("@{bound}"),
         _ => String::new(),

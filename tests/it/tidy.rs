@@ -18,7 +18,7 @@ const CORE: [(&str, &[&str]); 15] = [
     ("mapping", &["exposition", "yaml"]),
     ("column", &[]),
     ("tags", &["exposition"]),
-    ("catalog", &["column", "exposition", "mapping", "tags"]),
+    ("catalog", &["column", "exposition", "mapping", "number", "tags"]),
     ("view", &["catalog", "column", "exposition", "ledger", "tags"]),
     ("payload", &["catalog", "number", "tags", "view"]),
     (
