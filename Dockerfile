@@ -24,7 +24,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /out/promdog /usr/local/bin/promdog
 # A volume that is mounted here for the first time is promdog's own.
 COPY --from=build --chown=65532:65532 /out/state /var/lib/promdog
-# glibc keeps what is freed for the next page; so it gives most of it back. docs/performance.md has both measured.
+# Left alone, glibc keeps what is freed; with these it gives most of it back. docs/performance.md has both measured.
 ENV MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072
 USER 65532:65532
 EXPOSE 10045

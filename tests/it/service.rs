@@ -466,3 +466,27 @@ async fn increases_of_zero_may_be_left_out() {
         counts.map(|point| (point.name, point.value, point.interval)).collect();
     assert_eq!(counts, [(REQUESTS.to_owned(), 10.0, Some(1))], "gauges of 0 are sent, and only they");
 }
+
+/// All targets share the turns: of those that hang, the seventeenth is asked when it has waited for a second.
+#[tokio::test]
+async fn sixteen_targets_are_read_at_a_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let target = |at| format!("{{ name: t{at}, url: 'http://{address}/{at}', health_url: off }}");
+    let targets: Vec<String> = (0..17).map(target).collect();
+    let running = promdog(&format!("targets: [{}]\n", targets.join(", ")), None).await;
+    let began = std::time::Instant::now();
+    let mut asked = Vec::new();
+    let all = async {
+        while asked.len() < 17 {
+            asked.push(listener.accept().await.expect("a connection"));
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        _ = get(&running, "/metrics") => panic!("nobody has answered"),
+    }
+    assert!(began.elapsed().as_secs() >= 1, "nobody had to wait");
+    drop(asked);
+    running.stop().await;
+}
